@@ -1,0 +1,60 @@
+"""Settings: read once from file, environment and flags; frozen; secrets masked in repr."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policies.base import Policy
+from policies.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds, each measured on its own."""
+
+    connect: float = 10.0
+    first_byte: float = 600.0
+    idle: float = 300.0
+    total: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    body_bytes: int = 64 * 1024 * 1024
+    header_bytes: int = 64 * 1024
+    headers: int = 200
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """`url` is what a client would use as base URL; a path in it (`/v1`) stands for the client's `/v1`.
+
+    `key` replaces the caller's Authorization where given (read from the environment or a file, never from the config).
+    """
+
+    name: str
+    url: str
+    key: str | None = field(default=None, repr=False)
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """`deadline_ms` covers queueing and computing; `workers` threads, `queue` waiting tasks at most."""
+
+    deadline_ms: float = 1500.0
+    workers: int = 2
+    queue: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    upstreams: Mapping[str, Upstream]
+    routes: tuple[Route, ...]  # first match wins; the last one matches everything
+    policies: Mapping[str, Policy]
+    host: str = "127.0.0.1"
+    port: int = 8787
+    limits: Limits = Limits()
+    compression: Compression = Compression()
+    ledger: str | None = None  # path of the SQLite file; None: not kept
+    prices: Mapping[str, object] = field(default_factory=dict)  # overrides, see proxy.pricing
