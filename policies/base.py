@@ -73,9 +73,19 @@ class Plan:
     reasons: tuple[str, ...]
 
 
+class Mode(StrEnum):
+    OFF = "off"  # the body is not even read
+    AUDIT = "audit"  # plan, compress, measure; send the original
+    ON = "on"
+
+
 class Policy(Protocol):
     """Decides, without I/O and without a model, what to shorten, how far and with what."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def mode(self) -> Mode: ...
 
     def plan(self, segments: Sequence[Segment]) -> Plan: ...
