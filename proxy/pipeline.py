@@ -1,5 +1,6 @@
 """The story of one request: parse, segment, plan, compress, verify, splice. The only place that fails open."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from policies.base import Policy
@@ -26,10 +27,10 @@ class Pipeline:
         del policy
         return Prepared(body, Measured(Outcome.UNTOUCHED, "not built yet"))
 
-    def missing(self, policies: list[Policy]) -> tuple[str, ...]:
-        """Compressors that these policies name and that cannot run: one sentence each."""
-        del policies
+    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Why compressors of these names cannot run, one sentence each; nothing where all can."""
+        del names
         return ()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Drops queued work and ends the threads."""
