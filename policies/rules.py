@@ -1,0 +1,147 @@
+"""`RulePolicy`: one rule for each kind of segment, and the plan that follows from the rules.
+
+Segments of one message that are of one kind and stand beside each other, with at most delimiters and titles (OTHER)
+between them, form a block: the documents of one context. A block gets one step and one budget, so that its documents
+compete with each other, and its size is the sum of theirs.
+
+What a plan says of a block depends on the block, on the question of its own turn and on the rules; never on a later
+turn, so that a message leaves in the same form in every later request (providers discount a prefix that they have
+seen). Two settings step out of this, and say so: `keep_recent`, and `shared = "keep"`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from compressors.base import Budget, Tokens
+from policies.base import Kind, Mode, Plan, Segment, Step
+from policies.budget import Range, choose, lossy
+
+PLANNED = "planned"
+KEPT = "kept by policy"
+PROTECTED = "protected"
+SHORT = "too short"
+PINNED = "cache-pinned"
+RECENT = "recent turn"
+BLIND = "no question"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of one kind.
+
+    `ranges`: budgets by size of the block, in tokens. `min_tokens`: smaller blocks stay. `keep_recent`: so many of the
+    newest turns stay whole. `keep_shared`: context that several user turns lean on stays, since its best form differs
+    from question to question. `keep_blind`: nothing is dropped where the turn has no question to drop by. `roles`:
+    only messages of these roles are touched; empty: all. `keep_shared` and `keep_blind` hold back lossy budgets only.
+    """
+
+    compressor: str
+    ranges: tuple[Range, ...]
+    min_tokens: int = 0
+    keep_recent: int = 0
+    keep_shared: bool = True
+    keep_blind: bool = True
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RulePolicy:
+    """A `Policy` made of rules. A kind without a rule stays as it is."""
+
+    name: str
+    mode: Mode
+    rules: Mapping[Kind, Rule]
+
+    @property
+    def compressors(self) -> frozenset[str]:
+        """The names of the compressors that the rules can call for."""
+        return frozenset(rule.compressor for rule in self.rules.values())
+
+    def plan(self, segments: Sequence[Segment]) -> Plan:
+        """`segments` in the order in which they stand in the request. Context that is JSON follows the rule for tool
+        output: structure is dropped in whole rows, not in sentences."""
+        reasons = [segment.guard or PROTECTED if not segment.may_change else KEPT for segment in segments]
+        steps: list[Step] = []
+        for block in _blocks(segments):
+            reason, step = self._decide(segments, block)
+            for index in block:
+                reasons[index] = reason
+            if step:
+                steps.append(step)
+        return Plan(tuple(steps), tuple(reasons))
+
+    def _decide(self, segments: Sequence[Segment], block: tuple[int, ...]) -> tuple[str, Step | None]:
+        first, last = segments[block[0]], segments[block[-1]]
+        rule = self._rule(first)
+        if rule is None or (rule.roles and first.role not in rule.roles):
+            return KEPT, None
+        tokens = sum(segments[index].tokens for index in block)
+        budget = choose(rule.ranges, tokens)
+        if _small(rule, tokens, budget):
+            return SHORT, None
+        if budget is None:
+            return KEPT, None
+        if reason := _held(rule, first, budget):
+            return reason, None
+        return PLANNED, Step(first.field, first.start, last.end, block, rule.compressor, budget, first.question)
+
+    def _rule(self, segment: Segment) -> Rule | None:
+        rule = self.rules.get(segment.kind)
+        if rule and segment.kind is Kind.CONTEXT and _is_json(segment.text):
+            data = self.rules.get(Kind.TOOL_OUTPUT)
+            return data and replace(data, keep_recent=rule.keep_recent, keep_shared=rule.keep_shared, roles=rule.roles)
+        return rule
+
+
+def _small(rule: Rule, tokens: int, budget: Budget | None) -> bool:
+    lowest = max(rule.min_tokens, min(r.low for r in rule.ranges))
+    return tokens < lowest or (isinstance(budget, Tokens) and tokens <= budget.value)
+
+
+def _held(rule: Rule, segment: Segment, budget: Budget) -> str:
+    """Why a block that is long enough stays all the same; "" where nothing holds it.
+
+    A lossless budget does not look at any question, so neither a second one nor a missing one matters to it.
+    """
+    if segment.turn < rule.keep_recent:
+        return RECENT
+    if not lossy(budget):
+        return ""
+    if rule.keep_shared and segment.kind is Kind.CONTEXT and segment.questions > 1:
+        return PINNED
+    return BLIND if rule.keep_blind and not segment.question.strip() else ""
+
+
+def _blocks(segments: Sequence[Segment]) -> Iterator[tuple[int, ...]]:
+    """Indexes of the changeable segments that share a budget. A segment that may not change ends a block: inside it,
+    it would use up the budget of its neighbours."""
+    block: list[int] = []
+    for index, segment in enumerate(segments):
+        if block and not _beside(segments[block[-1]], segment):
+            yield tuple(block)
+            block = []
+        if segment.may_change and segment.kind is not Kind.OTHER:
+            block.append(index)
+    if block:
+        yield tuple(block)
+
+
+def _beside(one: Segment, other: Segment) -> bool:
+    if one.field != other.field:
+        return False
+    if other.kind is Kind.OTHER:
+        return True
+    return bool(other.may_change) and other.kind is one.kind and other.question == one.question
+
+
+def _is_json(text: str) -> bool:
+    text = text.strip()
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
+        return False
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return False
+    return True
