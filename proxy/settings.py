@@ -22,6 +22,7 @@ class Limits:
     body_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 64 * 1024
     headers: int = 200
+    body_idle_seconds: float = 60.0  # the longest a client may pause while it sends a body
     drain_seconds: float = 30.0
 
 
