@@ -1,0 +1,66 @@
+"""The composition root: which ASGI class answers which path, and what ends with the server."""
+
+from collections.abc import Callable, Sequence
+
+from policies.base import Mode
+from policies.rules import RulePolicy
+from proxy.asgi import Receive, Scope, Send
+from proxy.endpoints import Gateway, Health, Metrics, Parts, Readiness
+from proxy.pipeline import Pipeline
+from proxy.savings import Measured, Meter
+from proxy.settings import Settings
+from proxy.transport import Transport
+
+Endpoint = Gateway | Health | Metrics | Readiness
+
+
+class App:
+    """ASGI. `drain` turns `/readyz` red; requests are still served."""
+
+    def __init__(self, parts: Parts, render_metrics: Callable[[], tuple[bytes, str]] | None) -> None:
+        self._parts = parts
+        self._draining = False
+        self._gateway = Gateway(parts)
+        self._own: dict[str, Endpoint] = {
+            "/healthz": Health(),
+            "/readyz": Readiness(self.obstacles),
+            "/metrics": Metrics(render_metrics),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._own.get(scope["path"], self._gateway)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    def drain(self) -> None:
+        self._draining = True
+
+    def obstacles(self) -> tuple[str, ...]:
+        """Why no new request should come here, one sentence each."""
+        settings = self._parts.current()
+        used = [settings.policies.get(route.policy) for route in settings.routes]
+        rules = [policy for policy in used if isinstance(policy, RulePolicy) and policy.mode is not Mode.OFF]
+        missing = self._parts.pipeline.missing(sorted({name for policy in rules for name in policy.compressors}))
+        return (*missing, "shutting down") if self._draining else missing
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._parts.transport.aclose()
+        self._parts.pipeline.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def create_app(
+    current: Callable[[], Settings],
+    pipeline: Pipeline,
+    meters: Sequence[Meter] = (),
+    price: Callable[[Measured], float | None] | None = None,
+    render_metrics: Callable[[], tuple[bytes, str]] | None = None,
+) -> App:
+    """The service. `current` is asked once a request, so that each sees one version of the settings. `price` says what
+    the tokens that a request saved would have cost in USD, None where unpriced. `render_metrics` gives the text of
+    `/metrics` and its content type. The app closes the pipeline when the server stops, not the meters."""
+    return App(Parts(current, pipeline, Transport(), meters, price), render_metrics)

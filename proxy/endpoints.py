@@ -1,0 +1,288 @@
+"""What is behind each path: the gateway for everything, and three pages about ourselves."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import httpx
+import msgspec
+
+from policies.base import Policy
+from policies.routes import Route, hash_key, match, needs_key, needs_model
+from proxy import sse, upstream
+from proxy.asgi import Header, Receive, Scope, Send, respond
+from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
+from proxy.intake import Client, check
+from proxy.override import asked, choose
+from proxy.pipeline import Pipeline
+from proxy.savings import Measured, Meter, Outcome, Savings, Usage
+from proxy.settings import Settings, Upstream
+
+CHAT = b"/v1/chat/completions"
+JSON: list[Header] = [(b"content-type", b"application/json")]
+PASSED = Measured(Outcome.PASSED)
+
+
+class _Named(msgspec.Struct):
+    model: str = ""
+
+
+_read_model = msgspec.json.Decoder(_Named).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway is made of. `price` says what the removed tokens would have cost in USD, None where unpriced."""
+
+    current: Callable[[], Settings]
+    pipeline: Pipeline
+    transport: httpx.AsyncBaseTransport
+    meters: Sequence[Meter] = ()
+    price: Callable[[Measured], float | None] | None = None
+
+
+class Gateway:
+    """Sends every request to its upstream and the answer back, chat completions through the pipeline."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(self._parts, scope, receive, send).run()
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request: everything known about it while it lasts."""
+
+    parts: Parts
+    scope: Scope
+    receive: Receive
+    send: Send
+    settings: Settings = field(init=False)
+    client: Client = field(init=False)
+    route: Route | None = None
+    policy: str = ""
+    measured: Measured = PASSED
+    answered: bool = False
+    stream: bool = False
+    status: int | None = None
+    usage: Usage | None = None
+    error: str = ""
+    began: float = field(default_factory=time.perf_counter)
+    first_byte_ms: float | None = None
+
+    async def run(self) -> None:
+        """Returning with the answer begun but not ended makes the server cut the connection: it looks broken."""
+        self.settings = self.parts.current()
+        self.client = Client(self.receive, self.settings.limits)
+        try:
+            await self._forward()
+        except ClientLeft as error:
+            self.error = error.code
+        except LaconicError as error:
+            self.error = error.code
+            if not self.answered:
+                await self._refuse(error)
+        except asyncio.CancelledError:
+            self.error = ClientLeft.code if self.client.left else "cancelled"
+            if not self.client.left:
+                raise
+        finally:
+            self.client.stop()
+            self._record()
+
+    async def _forward(self) -> None:
+        headers: list[Header] = self.scope["headers"]
+        path: bytes = self.scope["raw_path"]
+        length = check(headers, path, self.settings.limits)
+        body = await self.client.start()
+        model = ""
+        if needs_model(self.settings.routes) and self.scope["method"] == "POST" and _is_json(headers):
+            body = await self._whole(body)
+            model = _model(body)
+        self.route = self._route(path, model)
+        destination = self.settings.upstreams[self.route.upstream]
+        path = path[len(self.route.path) :]
+        if self.scope["method"] == "POST" and path == CHAT:
+            body, length = await self._prepare(body, length)
+        query: bytes = self.scope["query_string"]
+        call = upstream.Call(
+            self.scope["method"],
+            path + b"?" + query if query else path or b"/",
+            headers,
+            self.client if body is None else body,
+            length if body is None else len(body) if body or length is not None else None,
+        )
+        try:
+            async with asyncio.timeout(destination.timeouts.total):
+                await self._relay(destination, call)
+        except TimeoutError:
+            raise UpstreamTimeout(f"the answer took more than {destination.timeouts.total:g} s") from None
+
+    def _route(self, path: bytes, model: str) -> Route:
+        routes = self.settings.routes
+        headers: list[Header] = self.scope["headers"]
+        key = hash_key(_token(headers)) if needs_key(routes) else None
+        route = match(routes, path.decode("latin-1"), model, headers, key)
+        if route is None or route.upstream not in self.settings.upstreams:
+            raise NoRoute("no configured route takes this request")
+        return route
+
+    async def _prepare(self, body: bytes | None, length: int | None) -> tuple[bytes | None, int | None]:
+        """The chat body to send, and its length; the body as it was (None: still to be read) where nothing is asked."""
+        assert self.route is not None
+        headers: list[Header] = self.scope["headers"]
+        self.policy = self.route.policy
+        policy, reason = choose(self.settings.policies.get(self.route.policy), asked(headers))
+        if policy is None:
+            self.measured = Measured(Outcome.BYPASSED, reason)
+        elif coding := _coding(headers):
+            self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {coding}")
+        else:
+            body = await self._compress(await self._whole(body), policy)
+        return body, length
+
+    async def _compress(self, body: bytes, policy: Policy) -> bytes:
+        prepared = await self.parts.pipeline.prepare(body, policy)
+        self.measured = prepared.measured
+        return prepared.body
+
+    async def _whole(self, body: bytes | None) -> bytes:
+        return await self.client.whole() if body is None else body
+
+    async def _relay(self, destination: Upstream, call: upstream.Call) -> None:
+        response = await upstream.send(self.parts.transport, destination, call)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        try:
+            headers = upstream.response_headers(response)
+            reader = sse.reader(headers)
+            self.stream = sse.is_stream(headers)
+            self.status = response.status_code
+            self.answered = True
+            headers += self._told()
+            await self.send({"type": "http.response.start", "status": self.status, "headers": headers})
+            async for chunk in response.stream:
+                if self.first_byte_ms is None:
+                    self.first_byte_ms = self._elapsed()
+                reader.feed(chunk)
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+            self.client.stop()
+            await self.send({"type": "http.response.body", "body": b""})
+        except httpx.TransportError as error:
+            raise upstream.meaning(error) from error
+        finally:
+            self.usage = reader.usage()
+            await response.stream.aclose()
+
+    async def _refuse(self, error: LaconicError) -> None:
+        """Closes the connection too: what is left of the body is not worth reading."""
+        self.answered = True
+        self.status = error.status
+        await respond(self.send, error.status, error.body(), [*JSON, (b"connection", b"close"), *self._told()])
+
+    def _told(self) -> list[Header]:
+        """What the caller is told of this request. Unknown values are left out."""
+        measured = self.measured
+        told = [("outcome", measured.outcome.value), ("reason", measured.reason), ("policy", self.policy)]
+        told.append(("route", self.route.name if self.route else ""))
+        if measured.tokens_before is not None:
+            told.append(("tokens-before", str(measured.tokens_before)))
+        if measured.tokens_after is not None:
+            told.append(("tokens-after", str(measured.tokens_after)))
+        if measured.stages:
+            told.append(("ms", f"{measured.milliseconds:.3f}"))
+        return [(b"x-laconic-" + name.encode(), _plain(value)) for name, value in told if value]
+
+    def _elapsed(self) -> float:
+        return (time.perf_counter() - self.began) * 1000
+
+    def _record(self) -> None:
+        if self.route is None:
+            return
+        price = self.parts.price
+        savings = Savings(
+            id=uuid4().hex,
+            at=time.time() - self._elapsed() / 1000,
+            route=self.route.name,
+            policy=self.policy,
+            upstream=self.route.upstream,
+            stream=self.stream,
+            measured=self.measured,
+            status=self.status,
+            usage=self.usage,
+            saved_usd=price(self.measured) if price else None,
+            first_byte_ms=self.first_byte_ms,
+            total_ms=self._elapsed(),
+            error=self.error,
+        )
+        for meter in self.parts.meters:
+            meter.record(savings)
+
+
+class Health:
+    """Alive: answers while the event loop turns, whatever else is wrong."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        await respond(send, 200, b'{"status":"ok"}', JSON)
+
+
+class Readiness:
+    """Whether new requests should come here: 503 with the reasons while something configured cannot run."""
+
+    def __init__(self, obstacles: Callable[[], Sequence[str]]) -> None:
+        self._obstacles = obstacles
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        obstacles = self._obstacles()
+        status = {"status": "not ready" if obstacles else "ready", "reasons": list(obstacles)}
+        await respond(send, 503 if obstacles else 200, msgspec.json.encode(status), JSON)
+
+
+class Metrics:
+    """What `render` gives: the text and its content type."""
+
+    def __init__(self, render: Callable[[], tuple[bytes, str]] | None) -> None:
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        if self._render is None:
+            await respond(send, 404, NoRoute("metrics are not kept").body(), JSON)
+            return
+        text, content_type = self._render()
+        await respond(send, 200, text, [(b"content-type", content_type.encode("ascii"))])
+
+
+def _is_json(headers: Sequence[Header]) -> bool:
+    return any(name == b"content-type" and value.lower().startswith(b"application/json") for name, value in headers)
+
+
+def _coding(headers: Sequence[Header]) -> str:
+    """The content coding of a body, "" where it is plain."""
+    values = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
+    return ", ".join(value for value in values if value not in ("", "identity"))
+
+
+def _token(headers: Sequence[Header]) -> bytes:
+    """The caller's bearer token."""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+    return b""
+
+
+def _model(body: bytes) -> str:
+    try:
+        return _read_model(body).model
+    except msgspec.DecodeError:
+        return ""
+
+
+def _plain(value: str) -> bytes:
+    """Fit for a header: printable ASCII, everything else replaced."""
+    return "".join(c if " " <= c <= "~" else "?" for c in value).encode("ascii")

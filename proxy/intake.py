@@ -1,0 +1,126 @@
+"""The client's side of a request: what is refused at the door, the body within limits, and whether somebody waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+
+from proxy.asgi import Header, Receive
+from proxy.errors import AmbiguousRequest, BodyStalled, BodyTooLarge, ClientLeft, HeadersTooLarge
+from proxy.settings import Limits
+
+ONCE = frozenset((b"content-length", b"host", b"authorization", b"transfer-encoding", b"content-type"))
+"""Given twice, one reader takes the first and another the last."""
+SENSITIVE = ONCE | {b"connection", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"}
+"""Written with underscores, some servers take them for the real ones."""
+HEADER_OVERHEAD = 4  # ": " and the line end
+
+
+def check(headers: Sequence[Header], path: bytes, limits: Limits) -> int | None:
+    """The declared length of the body, None where undeclared. Raises `Refused`."""
+    if len(headers) > limits.headers:
+        raise HeadersTooLarge(f"more than {limits.headers} headers")
+    size = 0
+    once: dict[bytes, bytes] = {}
+    for name, value in headers:
+        size += len(name) + len(value) + HEADER_OVERHEAD
+        if name in ONCE:
+            if name in once:
+                raise AmbiguousRequest(f"the header {name.decode('ascii')} is given twice")
+            once[name] = value
+        elif b"_" in name:
+            _refuse_disguise(name.replace(b"_", b"-"))
+    if size > limits.header_bytes:
+        raise HeadersTooLarge(f"the headers take more than {limits.header_bytes} bytes")
+    if b"/." in path or b"%2e" in path.lower():
+        _refuse_dots(path)
+    length = once.get(b"content-length")
+    if length is None:
+        return None
+    if b"transfer-encoding" in once:
+        raise AmbiguousRequest("content-length together with transfer-encoding")
+    if int(length) > limits.body_bytes:
+        raise BodyTooLarge(f"the body is larger than {limits.body_bytes} bytes")
+    return int(length)
+
+
+def _refuse_disguise(name: bytes) -> None:
+    if name in SENSITIVE or name.startswith(b"x-laconic"):
+        raise AmbiguousRequest(f"a header looks like {name.decode('ascii')} but is written with underscores")
+
+
+def _refuse_dots(path: bytes) -> None:
+    """A path that climbs could leave the part of the upstream that the route stands for."""
+    steps = path.partition(b"?")[0].lower().replace(b"%2e", b".").split(b"/")
+    if b".." in steps or b"." in steps:
+        raise AmbiguousRequest("the path holds a dot segment")
+
+
+class Client(httpx.AsyncByteStream):
+    """Reads the body of one request, then watches for its client to leave.
+
+    Iterated, it is the body as a stream that holds one chunk at a time; `whole` is the body in one piece. Both raise
+    `BodyTooLarge`, `BodyStalled` when no byte comes for too long, and `ClientLeft`.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._room = limits.body_bytes
+        self._first: bytes | None = None
+        self._more = True
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self.left = False
+
+    async def start(self) -> bytes | None:
+        """The body where it has come in one piece; else None, and it is there to be read."""
+        first = await self._next()
+        if not self._more:
+            self._watch()
+            return first
+        self._first = first
+        return None
+
+    async def whole(self) -> bytes:
+        """The rest of the body, after `start`."""
+        return b"".join([chunk async for chunk in self])
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        while self._more:
+            yield await self._next()
+        self._watch()
+
+    def stop(self) -> None:
+        """Stops watching: from here on the client's leaving changes nothing."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.body_idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyStalled(f"no byte of the body for {self._limits.body_idle_seconds:g} s") from None
+        if message["type"] == "http.disconnect":
+            self.left = True
+            raise ClientLeft("the client left")
+        self._more = bool(message.get("more_body", False))
+        chunk: bytes = message.get("body", b"")
+        self._room -= len(chunk)
+        if self._room < 0:
+            raise BodyTooLarge(f"the body is larger than {self._limits.body_bytes} bytes")
+        return chunk
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._await_leaving())
+
+    async def _await_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        if self._task is not None:
+            self._task.cancel()

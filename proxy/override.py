@@ -1,0 +1,36 @@
+"""What the `x-laconic` header of one request makes of its policy.
+
+`off` sends the body as it came, `audit` measures only, a number from 0 to 1 keeps at least that share. A caller can
+ask for less compression, never for more. What is not understood counts as `off`: no request breaks on it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from policies.base import Mode, Policy
+from policies.presets import audited, lowered
+from proxy.asgi import Header
+
+SHARE = re.compile(rb"(0|1|0?\.\d+|0\.\d+|1\.0+)")
+
+
+def asked(headers: Sequence[Header]) -> bytes | None:
+    """The value of `x-laconic`, None where it is not given. Several are joined, which nobody understands."""
+    values = [value.strip().lower() for name, value in headers if name == b"x-laconic"]
+    return b",".join(values) if values else None
+
+
+def choose(policy: Policy | None, wish: bytes | None) -> tuple[Policy | None, str]:
+    """The policy to follow, or None and why there is none. `policy` None: the one that the route names is missing."""
+    if wish == b"off":
+        return None, "x-laconic: off"
+    if wish is not None and wish != b"audit" and not SHARE.fullmatch(wish):
+        return None, "x-laconic is neither off, audit nor a number from 0 to 1"
+    if policy is None or policy.mode is Mode.OFF:
+        return None, "policy is off" if policy else "unknown policy"
+    if wish is None:
+        return policy, ""
+    if wish == b"audit":
+        return audited(policy), ""
+    floor = float(wish)
+    return (lowered(policy, floor) if floor > 0 else policy), ""

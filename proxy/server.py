@@ -1,0 +1,95 @@
+"""Runs the app: uvicorn on uvloop, a bounded drain on SIGTERM, a reload on SIGHUP."""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from proxy.app import App
+from proxy.settings import Limits
+
+BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """Turns `/readyz` red as soon as a signal to stop comes; then stops listening and lets open requests finish.
+
+    A second SIGINT ends them. Signals are not raised again afterwards, so that the caller can still close its files.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: App, reload: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._app = app
+        self._reload = reload
+
+    def stop(self, force: bool = False) -> None:
+        self._app.drain()
+        self.force_exit = force and self.should_exit
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: lambda: self.stop(force=True),
+        }
+        if self._reload is not None:
+            reload = self._reload
+            handlers[signal.SIGHUP] = lambda: loop.run_in_executor(None, reload)  # reads files: not on the loop
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+
+def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, then up to `limits.drain_seconds` longer for what is open. `reload` is called, in
+    a thread, for each SIGHUP."""
+    Server(_config(app, limits), app, reload).run([listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+@contextmanager
+def running(app: App, limits: Limits | None = None) -> Iterator[str]:
+    """Serves from a thread on a free local port while the block lasts. Gives the base URL, without a path."""
+    listener = listen("127.0.0.1", 0)
+    server = Server(_config(app, limits or Limits()), app, None)
+    thread = threading.Thread(target=server.run, args=([listener],), name="laconic-server", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.stop()
+        thread.join()
+
+
+def _config(app: App, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=limits.drain_seconds,  # type: ignore[arg-type]  # a float will do
+    )

@@ -1,0 +1,63 @@
+"""Fixtures that more than one file needs: a fake provider, and the real app in front of it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from provider import Provider, provider
+
+from policies.presets import PRESETS
+from policies.routes import Route
+from proxy.app import create_app
+from proxy.pipeline import Pipeline
+from proxy.savings import Savings
+from proxy.server import running
+from proxy.settings import Limits, Settings, Timeouts, Upstream
+
+
+@dataclass
+class Told:
+    """A meter that keeps what it is told."""
+
+    records: list[Savings] = field(default_factory=list)
+
+    def record(self, savings: Savings) -> None:
+        self.records.append(savings)
+
+
+@pytest.fixture
+def fake() -> Iterator[Provider]:
+    with provider() as it:
+        yield it
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@dataclass
+class Service:
+    """Starts the real app in threads; every start gives a base URL without a path."""
+
+    told: Told
+    stack: ExitStack
+
+    def start(
+        self, upstream: str, policy: str = "off", timeouts: Timeouts | None = None, limits: Limits | None = None
+    ) -> str:
+        """One route to one upstream, with the presets as policies."""
+        destination = Upstream("fake", upstream, timeouts=timeouts or Timeouts())
+        routes = (Route("default", "fake", policy),)
+        return self.start_with(Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits()))
+
+    def start_with(self, settings: Settings) -> str:
+        app = create_app(lambda: settings, Pipeline(settings.compression), (self.told,))
+        return self.stack.enter_context(running(app, settings.limits))
+
+
+@pytest.fixture
+def service(told: Told) -> Iterator[Service]:
+    with ExitStack() as stack:
+        yield Service(told, stack)
