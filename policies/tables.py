@@ -53,7 +53,7 @@ def read(shape: type[S], table: object, path: Path, complaints: list[Complaint])
 def unknown(path: Path, name: str, known: Iterable[str], what: str = "key") -> Complaint:
     """`name` is none of the `known`; the nearest of them is suggested."""
     known = sorted(known)
-    close = get_close_matches(name, known, 1)
+    close = get_close_matches(name, known, 1, 0.7)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return Complaint(path, f"no {what} is called {name!r}{hint}", ", ".join(known))
 

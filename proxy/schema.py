@@ -1,0 +1,98 @@
+"""The keys of the configuration file: what each may hold, its default and what it is for. Policies have theirs in
+`policies.written`, prices in `proxy.pricing`."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from proxy.settings import Compression, Limits, Timeouts
+
+_LIMITS, _COMPRESSION, _TIMEOUTS = Limits(), Compression(), Timeouts()
+
+Port = Annotated[int, Meta(ge=0, le=65535, title="a whole number from 0 (any free port) to 65535")]
+Amount = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
+Few = Annotated[int, Meta(ge=1, le=64, title="a whole number from 1 to 64")]
+Seconds = Annotated[float, Meta(gt=0, le=86_400, title="a number of seconds, above 0 and up to 86400")]
+Milliseconds = Annotated[float, Meta(gt=0, le=600_000, title="a number of milliseconds, above 0 and up to 600000")]
+Text = Annotated[str, Meta(min_length=1, title="a string that is not empty")]
+Tables = Annotated[dict[str, object], Meta(title="tables, one a name")]
+
+
+class ServerTable(Struct):
+    host: Annotated[Text, Meta(description="the address to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="the port to listen on")] = 8787
+    drain_seconds: Annotated[Seconds, Meta(description="how long running requests may go on after SIGTERM")] = (
+        _LIMITS.drain_seconds
+    )
+    body_idle_seconds: Annotated[Seconds, Meta(description="the longest a client may pause inside a body")] = (
+        _LIMITS.body_idle_seconds
+    )
+    max_body_mb: Annotated[Amount, Meta(description="larger request bodies are refused, in MiB")] = (
+        _LIMITS.body_bytes // 2**20
+    )
+    max_header_kb: Annotated[Amount, Meta(description="larger request heads are refused, in KiB")] = (
+        _LIMITS.header_bytes // 2**10
+    )
+    max_headers: Annotated[Amount, Meta(description="more header lines are refused")] = _LIMITS.headers
+
+
+class CompressionTable(Struct):
+    deadline_ms: Annotated[
+        Milliseconds, Meta(description="for queueing and computing; past it, the original is sent")
+    ] = _COMPRESSION.deadline_ms
+    workers: Annotated[Few, Meta(description="threads that compress")] = _COMPRESSION.workers
+    queue: Annotated[Amount, Meta(description="requests that may wait for a thread; more are sent as they are")] = (
+        _COMPRESSION.queue
+    )
+
+
+class LedgerTable(Struct):
+    path: Annotated[
+        Text | None, Meta(description='the SQLite file of savings; "off": none; default: in the user\'s state folder')
+    ] = None
+
+
+class UpstreamTable(Struct):
+    url: Annotated[Text, Meta(description="what a client would use as base URL, with its /v1")]
+    key_env: Annotated[
+        Text | None, Meta(description="the environment variable with the key to send instead of the caller's")
+    ] = None
+    key_file: Annotated[Text | None, Meta(description="or the file with that key")] = None
+    connect: Annotated[Seconds, Meta(description="longest wait for a connection")] = _TIMEOUTS.connect
+    first_byte: Annotated[Seconds, Meta(description="longest wait for the answer to begin")] = _TIMEOUTS.first_byte
+    idle: Annotated[Seconds, Meta(description="longest pause within an answer")] = _TIMEOUTS.idle
+    total: Annotated[Seconds, Meta(description="longest exchange, all in all")] = _TIMEOUTS.total
+
+
+class HeaderTable(Struct):
+    name: Annotated[
+        str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", title="a header name", description="in any case")
+    ]
+    value: Annotated[str, Meta(title="a glob", description="what the value must match")] = "*"
+
+
+class RouteTable(Struct):
+    name: Annotated[Text, Meta(description="what reports call this route")]
+    path: Annotated[
+        str, Meta(pattern=r"^/[^\s?#]*$", title="a path from /", description="prefix, cut off before forwarding")
+    ] = ""
+    model: Annotated[Text | None, Meta(title="a glob", description="what the request's model must match")] = None
+    header: Annotated[
+        dict[str, object] | None, Meta(title="a table of name and value", description="a header to have")
+    ] = None
+    key: Annotated[
+        Annotated[str, Meta(pattern=r"^sha256:[0-9a-fA-F]{64}$")] | None,
+        Meta(title='"sha256:" and 64 hex digits', description="the SHA-256 of the caller's key"),
+    ] = None
+    upstream: Annotated[Text | None, Meta(description="where to; may be left out where there is only one")] = None
+    policy: Annotated[Text, Meta(description="what is shortened")] = "balanced"
+
+
+class FileTable(Struct):
+    server: Annotated[dict[str, object], Meta(title="a table")] = {}
+    compression: Annotated[dict[str, object], Meta(title="a table")] = {}
+    ledger: Annotated[dict[str, object], Meta(title="a table")] = {}
+    upstream: Tables = {}
+    route: Annotated[list[dict[str, object]], Meta(title="[[route]] tables")] = []
+    policy: Tables = {}
+    prices: Tables = {}
