@@ -1,0 +1,303 @@
+"""Cuts one text into pieces of a kind: what its sections say, and, where they say nothing, what it looks like."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from policies.base import Kind
+from proxy.segmentation import labels, shapes
+from proxy.segmentation.labels import Meaning
+from proxy.segmentation.markers import lines
+from proxy.segmentation.sections import Section, announces, blocks, read
+
+BULK = 250  # characters from which an unlabelled paragraph may be pasted material
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    start: int
+    end: int
+    kind: Kind
+    document: str | None = None
+    guard: str = ""
+
+
+_KINDS = {
+    Meaning.CONTEXT: Kind.CONTEXT,
+    Meaning.CODE: Kind.CODE,
+    Meaning.HISTORY: Kind.HISTORY,
+    Meaning.OBSERVATION: Kind.TOOL_OUTPUT,
+    Meaning.STEP: Kind.HISTORY,
+    Meaning.EXAMPLE: Kind.DEMONSTRATION,
+    Meaning.EXISTING: Kind.CONTEXT,
+    Meaning.ANSWER: Kind.OTHER,
+    Meaning.QUESTION: Kind.QUESTION,
+    Meaning.INSTRUCTION: Kind.INSTRUCTION,
+    Meaning.META: Kind.OTHER,
+    Meaning.SPEAKER: Kind.OTHER,
+}
+_MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
+_STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
+_FORMAT = re.compile(
+    r"\b(?:format\w*|schema|example|template|respond|return|output|as follows|like this|such as|syntax|beispiel|exemple"
+    r"|ejemplo|exemplo|esempio|пример)\b|例|形式|格式|예시|형식",
+    re.IGNORECASE,
+)
+
+
+def cut(text: str, role: str) -> list[Piece]:
+    """The pieces of a text, ordered, apart, covering all that is not blank. `role` as in the message."""
+    if role in ("tool", "function"):
+        return list(documents(text, 0, len(text), Kind.TOOL_OUTPUT, ""))
+    whole = _strip(text, 0, len(text))
+    if role == "user" and shapes.data(text[whole[0] : whole[1]]) and text[whole[0] : whole[0] + 1] in ("{", "["):
+        return list(_json(text, *whole, Kind.CONTEXT, ""))
+    sections = read(text)
+    if role == "assistant" and not any(s.meaning in (Meaning.OBSERVATION, Meaning.STEP) for s in sections):
+        return [Piece(*whole, Kind.HISTORY)] if whole[0] < whole[1] else []
+    return list(_Cutter(text, role, sections).run())
+
+
+def _strip(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+@dataclass(slots=True)
+class _Cutter:
+    text: str
+    role: str
+    sections: list[Section]
+
+    def run(self) -> Iterator[Piece]:
+        labelled = any(not s.marker and s.meaning in _LABELLED and s.end - s.start >= 100 for s in self.sections)
+        asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in self.sections)
+        before = ""
+        for i, section in enumerate(self.sections):
+            stretch = self.text[section.start : section.end]
+            if section.marker:
+                a, b = _strip(self.text, section.start, section.end)
+                yield Piece(a, b, Kind.OTHER)
+            elif section.meaning is None:
+                yield from self.loose(section, before, labelled, asked)
+            else:
+                yield from self.known(section, i)
+            if not section.marker:
+                before = stretch
+
+    def known(self, section: Section, i: int) -> Iterator[Piece]:
+        meaning = section.meaning
+        assert meaning is not None
+        kind = _KINDS[meaning]
+        a, b = _strip(self.text, section.start, section.end)
+        if meaning is Meaning.STEP and self.role == "system":
+            yield Piece(a, b, Kind.INSTRUCTION)
+        elif meaning is Meaning.OBSERVATION and self.role == "system":
+            yield Piece(a, b, Kind.INSTRUCTION)
+        elif meaning is Meaning.EXISTING:
+            yield Piece(a, b, kind, section.title, "existing answer")
+        elif meaning is Meaning.ANSWER and self.role != "assistant":
+            yield from self.answer(a, b)
+        elif kind in _MATERIAL and meaning is not Meaning.STEP:
+            if section.closed or section.fenced:
+                yield from documents(self.text, a, b, kind, section.title)
+            else:
+                yield from self.trimmed(a, b, kind, section.title)
+        else:
+            yield Piece(a, b, kind, section.title if kind is Kind.DEMONSTRATION else None)
+
+    def answer(self, a: int, b: int) -> Iterator[Piece]:
+        for c, d in blocks(self.text, a, b):
+            yield Piece(c, d, Kind.INSTRUCTION)
+
+    def trimmed(self, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece]:
+        """An open section: sentences of the template at its edges are cut off, the rest is material."""
+        found = list(blocks(self.text, a, b))
+        kinds = [self.template_kind(c, d) for c, d in found]
+        first = next((i for i, k in enumerate(kinds) if k is None), len(kinds))
+        last = next((i for i in range(len(kinds) - 1, -1, -1) if kinds[i] is None), -1)
+        for i, (c, d) in enumerate(found):
+            template = kinds[i] if i < first or i > last or self.role == "system" else None
+            if template:
+                yield Piece(c, d, template)
+        if first <= last:
+            yield from self.material(found, kinds, first, last, kind, title)
+
+    def material(
+        self, found: list[tuple[int, int]], kinds: list[Kind | None], first: int, last: int, kind: Kind, title: str
+    ) -> Iterator[Piece]:
+        start: int | None = None
+        for i in range(first, last + 1):
+            stays = self.role == "system" and kinds[i] is not None
+            if stays and start is not None:
+                yield from documents(self.text, start, found[i - 1][1], kind, title)
+                start = None
+            elif not stays and start is None:
+                start = found[i][0]
+        if start is not None:
+            yield from documents(self.text, start, found[last][1], kind, title)
+
+    def template_kind(self, a: int, b: int) -> Kind | None:
+        """Question or instruction where a block of an open section reads as one; None where it is material."""
+        block = self.text[a:b]
+        if shapes.data(block):
+            return None
+        if b - a <= 400 and shapes.asks(block):
+            return Kind.QUESTION
+        return Kind.INSTRUCTION if b - a <= 900 and shapes.addressed(block) else None
+
+    def loose(self, section: Section, before: str, labelled: bool, asked: bool) -> Iterator[Piece]:
+        a, b = _strip(self.text, section.start, section.end)
+        if section.fenced:
+            yield from self.fence(a, b, before, section.title)
+        elif self.role == "user":
+            yield from self.unlabelled(list(blocks(self.text, a, b)), before, labelled, asked)
+        elif self.role == "assistant":
+            yield Piece(a, b, Kind.HISTORY)
+        else:
+            yield from self.announced(list(blocks(self.text, a, b)))
+
+    def fence(self, a: int, b: int, before: str, title: str) -> Iterator[Piece]:
+        if self.role == "system" or (before and _FORMAT.search(before[-300:])):
+            yield Piece(a, b, Kind.INSTRUCTION)
+        elif self.role == "assistant":
+            yield Piece(a, b, Kind.HISTORY)
+        else:
+            rows = [r for r in self.text[a : min(b, a + 4000)].split("\n") if r.strip()][:60]
+            yield from documents(self.text, a, b, Kind.CODE if shapes.code(rows) else Kind.CONTEXT, title)
+
+    def announced(self, found: list[tuple[int, int]]) -> Iterator[Piece]:
+        """System text: instructions, but for the paragraphs behind one that announces material."""
+        said: Meaning | None = None
+        for a, b in found:
+            block = self.text[a:b]
+            if said and b - a >= BULK and not shapes.addressed(block) and not block.startswith(("-", "*", "#", "1.")):
+                yield from documents(self.text, a, b, _KINDS[said], "")
+                continue
+            yield Piece(a, b, Kind.INSTRUCTION)
+            said = announces(block) if shapes.addressed(block) or block[-1] in ":：" else said
+
+    def unlabelled(
+        self, found: list[tuple[int, int]], before: str, labelled: bool, asked: bool
+    ) -> Iterator[Piece]:
+        """User text without a label: long paragraphs that neither ask nor order nor speak of the writer are pasted."""
+        texts = [self.text[a:b] for a, b in found]
+        bulk = [self.pasted(t) for t in texts]
+        said = [bool(announces(t)) for t in [before, *texts]]
+        if labelled or asked:
+            bulk = [is_bulk and said[i] for i, is_bulk in enumerate(bulk)]
+        alone = all(bulk) and not asked
+        if alone and not any(map(shapes.data, texts)) and sum(map(len, texts)) < 1000:
+            bulk = [False] * len(bulk)
+        question = any(shapes.asks(t) for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk)
+        for (a, b), text, is_bulk in zip(found, texts, bulk, strict=True):
+            if is_bulk:
+                yield from documents(self.text, a, b, Kind.CONTEXT, "")
+            elif (question or asked or labelled) and not shapes.asks(text):
+                yield Piece(a, b, Kind.INSTRUCTION)
+            else:
+                yield Piece(a, b, Kind.QUESTION)
+
+    def pasted(self, block: str) -> bool:
+        if len(block) < 150:
+            return False
+        if shapes.data(block):
+            return True
+        return len(block) >= BULK and not (shapes.addressed(block) or shapes.personal(block) or shapes.asks(block))
+
+
+_LABELLED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
+
+
+def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
+    """Material: its documents, with their marks, titles and source lines apart."""
+    a, b = _strip(text, start, end)
+    if a >= b:
+        return
+    whole = text[a:b]
+    if kind is not Kind.TOOL_OUTPUT and whole[0] in "{[" and shapes.data(whole):
+        yield from _json(text, a, b, kind, title)
+        return
+    if shapes.data(whole):
+        rows = [r for r in whole[:4000].split("\n") if r.strip()][:60]
+        is_code = kind is Kind.CONTEXT and shapes.code(rows) and not shapes.transcript(rows)
+        yield Piece(a, b, Kind.CODE if is_code else kind, title or None)
+        return
+    yield from _prose(text, a, b, kind, title)
+
+
+def _prose(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
+    rows = list(lines(text, start, end))
+    document: str | None = title or None
+    opened: int | None = None
+    for i, (a, b) in enumerate(rows):
+        fresh = i == 0 or text.count("\n", rows[i - 1][1], a) > 1
+        following = text[rows[i + 1][0] : rows[i + 1][1]] if i + 1 < len(rows) else ""
+        head = _head(text[a : min(b, a + 400)] if b - a <= 400 else text[a : a + 100], b - a, following, fresh or opened is None)
+        if head == 0 and opened is None:
+            opened = a
+        elif head == 0 and fresh and b - a >= BULK and opened is not None:
+            yield Piece(opened, rows[i - 1][1], kind, document)
+            opened = a
+        elif head:
+            if opened is not None:
+                yield Piece(opened, rows[i - 1][1], kind, document)
+            a2, b2 = _strip(text, a, a + head)
+            yield Piece(a2, b2, Kind.OTHER)
+            document = text[a2:b2].strip("[]()#:：") or document
+            c, d = _strip(text, a + head, b)
+            opened = c if c < d else None
+    if opened is not None:
+        yield Piece(opened, rows[-1][1], kind, document)
+
+
+def _head(line: str, size: int, following: str, fresh: bool) -> int:
+    """How much of a line is a document's mark, title or property; 0: none of it."""
+    mark = shapes.document_mark(line)
+    if mark:
+        rest = line[mark:].strip()
+        whole = size <= 200 and (not rest or rest[-1] in ":：" or shapes.headline(rest, following))
+        return size if whole else mark
+    if size <= 200 and shapes.metadata(line) and (fresh or labels.meaning(line.partition(":")[0]) is Meaning.META):
+        return size
+    if fresh and size <= 120 and following and shapes.headline(line, following):
+        return size
+    return 0
+
+
+def _json(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
+    """JSON in a prompt: long string values are material, a value under a question's key is the question."""
+    position, name = start, ""
+    for match in _STRING.finditer(text, start, end):
+        if match[2]:
+            name = match[1]
+            continue
+        meaning = labels.meaning(name.replace("_", " "))
+        asks = meaning is Meaning.QUESTION and match.end(1) > match.start(1)
+        if not asks and (match.end(1) - match.start(1) < 60):
+            continue
+        a, b = _strip(text, position, match.start(1))
+        if a < b:
+            yield Piece(a, b, Kind.OTHER)
+        a, b = _strip(text, *match.span(1))
+        guard = "existing answer" if meaning in (Meaning.ANSWER, Meaning.EXISTING) else ""
+        yield Piece(a, b, Kind.QUESTION if asks else kind, title or None, guard)
+        position = match.end(1)
+    a, b = _strip(text, position, end)
+    if a < b:
+        yield Piece(a, b, Kind.OTHER)
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    """Neighbours of the same kind, document and guard as one, but for material, whose documents stay apart."""
+    out: list[Piece] = []
+    for piece in pieces:
+        last = out[-1] if out else None
+        if last and piece.kind is last.kind and piece.kind not in _MATERIAL and piece.guard == last.guard:
+            out[-1] = replace(last, end=piece.end)
+        else:
+            out.append(piece)
+    return out

@@ -1,0 +1,266 @@
+"""Reads the markers of one text into sections: stretches of which a label, a tag or an announcement says what they are.
+
+Two kinds of section. A *closed* one lies between a tag, a fence, a bracketed title or a rule and its counterpart; what
+stands inside is what the title says. An *open* one begins with a label or a heading, ends with the next one of a known
+meaning, and its edges may hold sentences that belong to the template: `blocks` trims them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from proxy.segmentation import labels, shapes
+from proxy.segmentation.labels import Meaning
+from proxy.segmentation.markers import Form, Marker, lines, scan
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`marker`: the stretch is a marker, not text. `closed`: delimited on both sides. `title`: of the last marker."""
+
+    start: int
+    end: int
+    meaning: Meaning | None
+    marker: bool = False
+    closed: bool = False
+    fenced: bool = False
+    title: str = ""
+
+
+_POINTS = re.compile(
+    r"\b(?:following|below|above|here (?:is|are)|provided|given|attached|this|these|folgend\w*|unten|hier|suivant\w*"
+    r"|ci-dessous|voici|siguiente\w*|a continuación|seguinte\w*|abaixo|seguent\w*|di seguito|volgende|hieronder|poniżs\w*"
+    r"|ниже|следующ\w*|aşağıda\w*|التالي\w*|निम्न\w*|berikut)\b|以下|下記|次の|上記|下面|如下|아래|다음",
+    re.IGNORECASE,
+)
+_MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
+_KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
+_INNER = _MATERIAL | {Meaning.META, Meaning.SPEAKER, Meaning.STEP}
+
+
+def announces(sentence: str) -> Meaning | None:
+    """What a sentence like "Use the following pieces of context" says of the text after it; None: nothing."""
+    tail = sentence[-700:]
+    if not _POINTS.search(tail):
+        return None
+    found = labels.meanings(tail[-300:]) | labels.meanings(tail)
+    return next((m for m in (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY) if m in found), None)
+
+
+@dataclass(slots=True)
+class _Frame:
+    closes_at: int | None  # index of the marker that ends this frame
+    meaning: Meaning | None
+    fenced: bool = False
+    opened: Meaning | None = None  # set by a label or heading inside
+    by: Marker | None = None
+    title: str = ""
+
+    @property
+    def current(self) -> Meaning | None:
+        return self.opened or self.meaning
+
+
+@dataclass(slots=True)
+class _Reader:
+    text: str
+    markers: list[Marker]
+    frames: list[_Frame] = field(default_factory=lambda: [_Frame(None, None)])
+    found: list[Section] = field(default_factory=list)
+
+    def emit(self, start: int, end: int) -> None:
+        frame = self.frames[-1]
+        if self.text[start:end].strip():
+            closed = frame.meaning is not None and frame.opened in (None, frame.meaning)
+            self.found.append(Section(start, end, frame.current, False, closed, frame.fenced, frame.title))
+
+    def run(self) -> list[Section]:
+        position = 0
+        for i, marker in enumerate(self.markers):
+            if self.structural(i, marker):
+                self.emit(position, marker.start)
+                as_marker = self.apply(i, marker)
+                self.found.append(Section(marker.start, marker.end, None, as_marker))
+                position = marker.end
+                if marker.form is Form.FENCE and not marker.closing and marker.pair is not None:
+                    self.push_fence(marker)
+        self.emit(position, len(self.text))
+        return self.found
+
+    def structural(self, i: int, marker: Marker) -> bool:
+        """Whether a marker says anything here; else it is plain text of the section that it stands in."""
+        frame = self.frames[-1]
+        if marker.form in (Form.FENCE, Form.RULE) or marker.pair is not None:
+            return True
+        if frame.current in (Meaning.EXAMPLE, Meaning.EXISTING) and marker.form is Form.LABEL and frame.closes_at:
+            return False
+        if frame.closes_at is not None and frame.meaning in _KEEPS:
+            return marker.meaning is Meaning.META or marker.form is Form.BRACKET
+        if marker.meaning is Meaning.SPEAKER:
+            return frame.current not in _KEEPS
+        if marker.form is Form.ANNOUNCE or marker.meaning is None:
+            return self.announcement(marker) or self.ends_heading(marker)
+        return True
+
+    def announcement(self, marker: Marker) -> bool:
+        if marker.form is Form.ANNOUNCE:
+            inside = self.frames[-1].current in _KEEPS
+            return not inside and bool(labels.meanings(marker.title) & (_KEEPS | {Meaning.QUESTION}))
+        return False
+
+    def ends_heading(self, marker: Marker) -> bool:
+        by = self.frames[-1].by
+        same = by is not None and marker.form is Form.HEADING is by.form
+        return same and by is not None and len(marker.level) <= len(by.level) and marker.level[0] == by.level[0]
+
+    def apply(self, i: int, marker: Marker) -> bool:
+        """Lets a marker change what the text after it is. Returns whether it is pure markup (else: instruction)."""
+        frame = self.frames[-1]
+        if marker.closing:
+            if marker.pair is not None:
+                self.pop(i)
+            elif frame.by is not None:
+                frame.opened = frame.by = None
+            return True
+        if marker.form is Form.RULE:
+            self.rule(i, marker)
+            return True
+        if marker.form is Form.FENCE:
+            return True
+        if marker.pair is not None:
+            inherited = frame.current if frame.current in _KEEPS else None
+            known = marker.meaning if inherited is not Meaning.EXAMPLE else inherited
+            self.frames.append(_Frame(marker.pair, known or inherited, title=marker.title))
+            return (known or inherited) is not None
+        return self.open(frame, marker)
+
+    def open(self, frame: _Frame, marker: Marker) -> bool:
+        meaning = marker.meaning
+        if marker.form is Form.ANNOUNCE:
+            found = labels.meanings(marker.title)
+            order = (Meaning.EXISTING, Meaning.EXAMPLE, Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.QUESTION)
+            meaning = labels.meaning(marker.title)
+            if meaning is not Meaning.EXISTING:
+                meaning = next((m for m in order if m in found), None)
+        if frame.current is Meaning.OBSERVATION and meaning in _INNER and meaning is not Meaning.STEP:
+            return True
+        if meaning is Meaning.META:
+            return True
+        if meaning is Meaning.SPEAKER:
+            meaning = Meaning.HISTORY
+        frame.opened, frame.by, frame.title = meaning, marker, marker.title
+        return meaning is not None
+
+    def pop(self, i: int) -> None:
+        for depth in range(len(self.frames) - 1, 0, -1):
+            if self.frames[depth].closes_at == i:
+                del self.frames[depth:]
+                return
+
+    def push_fence(self, marker: Marker) -> None:
+        frame = self.frames[-1]
+        self.frames.append(_Frame(marker.pair, frame.current, fenced=True, title=marker.title or frame.title))
+
+    def rule(self, i: int, marker: Marker) -> None:
+        """A rule opens a closed section where material was announced, up to the rule that looks the same."""
+        frame = self.frames[-1]
+        if frame.closes_at is not None and frame.meaning in _KEEPS:
+            return
+        previous = self.found[-1] if self.found else None
+        said = announces(self.text[previous.start : previous.end]) if previous and frame.opened is None else None
+        meaning = said or (frame.opened if frame.opened in _MATERIAL else None)
+        if meaning is None:
+            frame.opened = frame.by = None
+            return
+        closer = self.closing_rule(i, marker)
+        if closer is None:
+            frame.opened = meaning
+        else:
+            frame.opened = frame.by = None
+            self.frames.append(_Frame(closer, meaning))
+            self.markers[closer] = _paired(self.markers[closer], i)
+
+    def closing_rule(self, i: int, marker: Marker) -> int | None:
+        """The first rule of the same look that is followed by template text, else the last one."""
+        alike = [j for j in range(i + 1, min(len(self.markers), i + 2000)) if self.is_alike(j, marker)][:200]
+        for j in alike:
+            stop = self.markers[j + 1].start if j + 1 < len(self.markers) else len(self.text)
+            after = self.text[self.markers[j].end : stop][:2000].strip().split("\n\n")[0]
+            following = self.markers[j + 1].meaning if j + 1 < len(self.markers) else None
+            if shapes.addressed(after) if after else following in (Meaning.QUESTION, Meaning.ANSWER, None):
+                return j
+        return alike[-1] if alike else None
+
+    def is_alike(self, j: int, marker: Marker) -> bool:
+        return self.markers[j].form is Form.RULE and self.markers[j].level == marker.level
+
+
+def _paired(marker: Marker, pair: int) -> Marker:
+    return Marker(marker.start, marker.end, marker.form, marker.title, marker.meaning, True, marker.level, pair)
+
+
+def demonstrations(text: str, markers: list[Marker]) -> tuple[int, int] | None:
+    """The stretch of worked examples: labels up to the last answered one, where a question follows after it."""
+    at = [m for m in markers if m.form is Form.LABEL and m.pair is None]
+    answered = [k for k, m in enumerate(at) if m.meaning is Meaning.ANSWER and _filled(text, at, k)]
+    asked = [k for k, m in enumerate(at) if m.meaning in (Meaning.QUESTION, Meaning.CONTEXT, Meaning.HISTORY)]
+    inside = [k for k in answered if any(q > k for q in asked)]
+    if not inside or not asked or asked[0] > inside[-1]:
+        return None
+    last = at[inside[-1]]
+    stop = at[inside[-1] + 1].start
+    blank = text.find("\n\n", last.end, stop)
+    return at[asked[0]].start, (stop if blank < 0 else blank)
+
+
+def _filled(text: str, at: list[Marker], k: int) -> bool:
+    stop = at[k + 1].start if k + 1 < len(at) else len(text)
+    return bool(text[at[k].end : min(stop, at[k].end + 400)].strip())
+
+
+def read(text: str) -> list[Section]:
+    """The sections of a text in order. Together they cover every character that is not blank."""
+    markers = scan(text)
+    shown = demonstrations(text, markers)
+    if shown is None:
+        return _Reader(text, markers).run()
+    start, end = shown
+    before = _Reader(text[:start], scan(text[:start])).run()
+    after = [_moved(s, end) for s in _Reader(text[end:], scan(text[end:])).run()]
+    return [*before, Section(start, end, Meaning.EXAMPLE, closed=True), *after]
+
+
+def _moved(section: Section, by: int) -> Section:
+    return Section(
+        section.start + by, section.end + by, section.meaning, section.marker, section.closed, section.fenced, section.title
+    )
+
+
+def blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Paragraphs: parted by blank lines; in a paragraph of prose a long line stands alone."""
+    group: list[tuple[int, int]] = []
+    for a, b in lines(text, start, end):
+        if group and (text.count("\n", group[-1][1], a) > 1):
+            yield from _split(text, group)
+            group = []
+        group.append((a, b))
+    if group:
+        yield from _split(text, group)
+
+
+def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    start, end = group[0][0], group[-1][1]
+    if len(group) == 1 or shapes.data(text[start:end]):
+        yield start, end
+        return
+    run: list[tuple[int, int]] = []
+    for a, b in group:
+        if b - a >= 250:
+            if run:
+                yield run[0][0], run[-1][1]
+                run = []
+            yield a, b
+        else:
+            run.append((a, b))
+    if run:
+        yield run[0][0], run[-1][1]

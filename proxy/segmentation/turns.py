@@ -1,0 +1,196 @@
+"""From messages to segments: roles, turns, worked examples sent as turns, and the question of each turn."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from policies.base import Kind, Segment
+from proxy.segmentation import shapes
+from proxy.segmentation.marks import marked
+from proxy.segmentation.pieces import Piece, cut, documents, joined
+from proxy.wire import ChatRequest, Field
+
+_OBSERVED = re.compile(
+    r"\s*(?:\[[^\]\n]{1,200}\]\s*)?(?:observation|tool[ _](?:result|output|response)|results?|execution (?:logs?|output))"
+    r"\b[^\n:]{0,40}:",
+    re.IGNORECASE,
+)
+_FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
+_LONGEST_QUESTION = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """`turn` holds the user turn of each message, `observed` the user messages that carry what a tool said, `shown`
+    the messages that are worked examples."""
+
+    turn: tuple[int, ...]
+    count: int
+    observed: frozenset[int]
+    shown: frozenset[int]
+
+
+def segment(request: ChatRequest) -> tuple[Segment, ...]:
+    """The segments of every text, ordered, apart; together they cover every character that is not blank.
+
+    `may_change` is left empty: `policies.protect.guard` fills it.
+    """
+    thread = _thread(request)
+    found = [(index, field, piece) for index, field in enumerate(request.fields) for piece in _pieces(field, request, thread)]
+    questions = _questions(found, thread)
+    return tuple(_segment(index, field, piece, thread, questions) for index, field, piece in found)
+
+
+def _first_texts(request: ChatRequest) -> list[str]:
+    return [request.fields[m.fields[0]].text if m.fields else "" for m in request.messages]
+
+
+def _thread(request: ChatRequest) -> _Thread:
+    texts = _first_texts(request)
+    roles = [m.role for m in request.messages]
+    observed = frozenset(
+        i for i, role in enumerate(roles) if role == "user" and "assistant" in roles[max(0, i - 1) : i] and _OBSERVED.match(texts[i])
+    )
+    shown = _shown(request, texts)
+    turn: list[int] = []
+    count, answered = 0, True
+    for i, role in enumerate(roles):
+        if role == "user" and i not in observed and i not in shown:
+            count += answered
+            answered = False
+        elif role not in ("user", "system", "developer"):
+            answered = True
+        turn.append(count - 1)
+    for i in range(len(roles) - 2, -1, -1):  # a system message belongs to the user turn that it stands before
+        if roles[i] in ("system", "developer") and roles[i + 1] in ("system", "developer", "user"):
+            turn[i] = turn[i + 1]
+    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, shown)
+
+
+def _shown(request: ChatRequest, texts: list[str]) -> frozenset[int]:
+    """Messages that show how it is done: named so, or pairs before the last turn that are cut to one pattern."""
+    named = frozenset(i for i, m in enumerate(request.messages) if (m.name or "").startswith("example"))
+    spoken = [i for i, m in enumerate(request.messages) if m.role not in ("system", "developer") and i not in named]
+    if spoken and request.messages[spoken[-1]].role == "assistant":
+        spoken.pop()
+    pairs = list(zip(spoken[0:-1:2], spoken[1::2], strict=False))
+    roles = [(request.messages[u].role, request.messages[a].role) for u, a in pairs]
+    if len(pairs) < 2 or len(spoken) % 2 == 0 or any(r != ("user", "assistant") for r in roles):
+        return named
+    asked = [texts[u] for u, _ in pairs] + [texts[spoken[-1]]]
+    answers = [texts[a] for _, a in pairs]
+    return named | frozenset(spoken[:-1]) if _same_label(asked) or _same_form(answers) else named
+
+
+def _same_label(texts: list[str]) -> bool:
+    found = {m[1] if (m := _FIRST_LABEL.match(text)) else None for text in texts}
+    return len(found) == 1 and None not in found
+
+
+def _same_form(answers: list[str]) -> bool:
+    if all(len(a) <= 40 and len(a.split()) <= 3 and a.strip()[-1:] not in (".", "!", "?", "。") for a in answers):
+        return True
+    return len({_keys(a) for a in answers}) == 1 and _keys(answers[0]) is not None
+
+
+def _keys(answer: str) -> tuple[str, ...] | None:
+    try:
+        value = json.loads(answer) if answer.lstrip()[:1] == "{" and len(answer) < 4000 else None
+    except (ValueError, RecursionError):
+        return None
+    return tuple(sorted(value)) if isinstance(value, dict) else None
+
+
+def _pieces(field: Field, request: ChatRequest, thread: _Thread) -> list[Piece]:
+    if not field.text.strip():
+        return []
+    if explicit := marked(field.text):
+        return list(_explicit(field, explicit, thread))
+    if field.message in thread.shown:
+        return _whole(field.text, Kind.DEMONSTRATION)
+    if field.key == "refusal":
+        return _whole(field.text, Kind.HISTORY)
+    final = field.message == len(request.messages) - 1
+    if field.role == "assistant" and final and not request.messages[field.message].tool_calls:
+        return _whole(field.text, Kind.OTHER)
+    return joined(cut(field.text, _role(field, thread)))
+
+
+def _role(field: Field, thread: _Thread) -> str:
+    if field.message in thread.observed:
+        return "tool"
+    return "system" if field.role == "developer" else field.role
+
+
+def _whole(text: str, kind: Kind) -> list[Piece]:
+    start = len(text) - len(text.lstrip())
+    return [Piece(start, start + len(text.strip()), kind)]
+
+
+_Marked = tuple[str, tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def _explicit(field: Field, found: tuple[_Marked, ...], thread: _Thread) -> Iterator[Piece]:
+    """What is marked is what the mark says; the text between the marks is cut as if the marked text were not there."""
+    text = field.text
+    rest = text
+    if field.message not in thread.shown:
+        for _, opening, _, closing in found:
+            rest = rest[: opening[0]] + "\n" * (closing[1] - opening[0]) + rest[closing[1] :]
+    own = joined(cut(rest, _role(field, thread)))
+    out: list[Piece] = []
+    for piece in own:
+        out.extend(_without(piece, [(o[0], c[1]) for _, o, _, c in found], text))
+    for name, opening, inside, closing in found:
+        out.append(Piece(*opening, Kind.OTHER, guard="mark"))
+        out.append(Piece(*closing, Kind.OTHER, guard="mark"))
+        if name == "context":
+            out.extend(replace(p, guard="mark") for p in documents(text, *inside, Kind.CONTEXT, ""))
+        elif text[inside[0] : inside[1]].strip():
+            inner = text[inside[0] : inside[1]]
+            start = inside[0] + len(inner) - len(inner.lstrip())
+            out.append(Piece(start, start + len(inner.strip()), Kind.INSTRUCTION, guard="mark"))
+    yield from sorted(out, key=lambda p: p.start)
+
+
+def _without(piece: Piece, holes: list[tuple[int, int]], text: str) -> Iterator[Piece]:
+    start = piece.start
+    for a, b in [*(h for h in holes if h[1] > piece.start and h[0] < piece.end), (piece.end, piece.end)]:
+        part = text[start:a]
+        if part.strip():
+            lead = len(part) - len(part.lstrip())
+            yield replace(piece, start=start + lead, end=start + lead + len(part.strip()))
+        start = b
+
+
+def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[dict[int, str], dict[int, str]]:
+    """The question of each message that has one, and of each turn: the last text that really asks, else the last."""
+    by_message: dict[int, str] = {}
+    by_turn: dict[int, str] = {}
+    for _, field, piece in found:
+        if piece.kind is Kind.QUESTION:
+            text = field.text[piece.start : piece.end][:_LONGEST_QUESTION]
+            for table, index in ((by_message, field.message), (by_turn, thread.turn[field.message])):
+                if index not in table or shapes.asks(text) or not shapes.asks(table[index]):
+                    table[index] = text
+    return by_message, by_turn
+
+
+def _segment(
+    index: int, field: Field, piece: Piece, thread: _Thread, questions: tuple[dict[int, str], dict[int, str]]
+) -> Segment:
+    by_message, by_turn = questions
+    turn = thread.turn[field.message]
+    question = by_message.get(field.message) or by_turn.get(turn)
+    if question is None:
+        question = next((by_turn[t] for t in range(turn - 1, -1, -1) if t in by_turn), "")
+    kind = piece.kind
+    text = field.text[piece.start : piece.end]
+    if kind is Kind.QUESTION and turn < thread.count - 1 and field.role == "user" and text != by_turn.get(thread.count - 1):
+        kind = Kind.HISTORY
+    after = thread.count - 1 - turn
+    return Segment(
+        index, field.message, field.part, piece.start, piece.end, kind, field.role, text,
+        document=piece.document, question=question, questions=after + 1, turn=after, guard=piece.guard,
+    )  # fmt: skip
