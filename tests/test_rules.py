@@ -1,0 +1,130 @@
+"""What a policy of rules plans: tables of segments in, steps and reasons out."""
+
+from dataclasses import replace
+
+import pytest
+
+from compressors.base import Rate, Tokens
+from policies.base import Kind, Mode, Segment, Step
+from policies.budget import LOSSLESS, Range
+from policies.rules import Rule, RulePolicy
+
+HALF = Rule("lexical", (Range(Rate(0.5), 100),))
+POLICY = RulePolicy("test", Mode.ON, {Kind.CONTEXT: HALF, Kind.TOOL_OUTPUT: Rule("structured", (Range(Rate(0.7)),))})
+BASE = Segment(0, 0, None, 0, 10, Kind.CONTEXT, "user", "ten points", question="why?", tokens=80)
+
+
+def row(*parts: tuple[Kind, int] | Segment, field: int = 0) -> list[Segment]:
+    """Segments of one field, one after the other, each ten characters long: a kind and tokens, or a segment."""
+    segments = []
+    for n, part in enumerate(parts):
+        segment = part if isinstance(part, Segment) else replace(BASE, kind=part[0], tokens=part[1])
+        start = n * 10
+        free = ((start, start + 10),) if segment.may_change or not isinstance(part, Segment) else ()
+        segments.append(replace(segment, field=field, message=field, start=start, end=start + 10, may_change=free))
+    return segments
+
+
+def changed(rule: Rule) -> RulePolicy:
+    return RulePolicy("test", Mode.ON, {Kind.CONTEXT: rule})
+
+
+def single(rule: Rule, segment: Segment) -> tuple[str, Step | None]:
+    plan = changed(rule).plan([replace(segment, may_change=((segment.start, segment.end),))])
+    return plan.reasons[0], plan.steps[0] if plan.steps else None
+
+
+def test_documents_of_one_block_share_one_budget() -> None:
+    """From the first's start to the last's end, over the titles between them; its size is the sum of theirs."""
+    documents = row((Kind.CONTEXT, 80), (Kind.OTHER, 3), (Kind.CONTEXT, 80), (Kind.CONTEXT, 80), (Kind.OTHER, 3))
+    plan = POLICY.plan(documents)
+    assert plan.steps == (Step(0, 0, 40, (0, 2, 3), "lexical", Rate(0.5), "why?"),)
+    assert plan.reasons == ("planned", "kept by policy", "planned", "planned", "kept by policy")
+
+
+@pytest.mark.parametrize("between", [Kind.QUESTION, Kind.INSTRUCTION, Kind.HISTORY, Kind.TOOL_OUTPUT])
+def test_another_part_between_them_makes_two_blocks(between: Kind) -> None:
+    plan = POLICY.plan(row((Kind.CONTEXT, 120), (between, 5), (Kind.CONTEXT, 120)))
+    assert [s.segments for s in plan.steps if s.compressor == "lexical"] == [(0,), (2,)]
+
+
+def test_documents_of_two_messages_make_two_blocks() -> None:
+    plan = POLICY.plan(row((Kind.CONTEXT, 120)) + row((Kind.CONTEXT, 120), field=1))
+    assert [(s.field, s.segments) for s in plan.steps] == [(0, (0,)), (1, (1,))]
+
+
+def test_a_guarded_document_ends_a_block_and_says_why() -> None:
+    """In the block it would use up the budget of its neighbours."""
+    kept = replace(BASE, guard="marked to keep")
+    plan = POLICY.plan(row((Kind.CONTEXT, 120), kept, (Kind.CONTEXT, 120)))
+    assert plan.reasons == ("planned", "marked to keep", "planned")
+    assert [s.segments for s in plan.steps] == [(0,), (2,)]
+
+
+def test_whatever_may_not_change_has_a_reason_even_without_a_guard() -> None:
+    assert POLICY.plan([BASE]).reasons == ("protected",)
+
+
+@pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.CONTEXT, Kind.TOOL_OUTPUT)])
+def test_kinds_without_a_rule_stay(kind: Kind) -> None:
+    plan = POLICY.plan(row((kind, 5000)))
+    assert (plan.steps, plan.reasons) == ((), ("kept by policy",))
+
+
+@pytest.mark.parametrize(
+    ("rule", "tokens", "reason"),
+    [
+        (HALF, 99, "too short"),
+        (HALF, 100, "planned"),
+        (replace(HALF, min_tokens=200), 199, "too short"),
+        (replace(HALF, min_tokens=200), 200, "planned"),
+        (replace(HALF, ranges=(Range(Tokens(100)),)), 100, "too short"),
+        (replace(HALF, ranges=(Range(Tokens(100)),)), 101, "planned"),
+        (replace(HALF, ranges=(Range(Rate(0.5), 0, 500),)), 500, "kept by policy"),
+        (replace(HALF, ranges=(Range(Rate(0.5), 0, 100), Range(Rate(0.5), 200))), 150, "kept by policy"),
+    ],
+)
+def test_size_decides(rule: Rule, tokens: int, reason: str) -> None:
+    assert single(rule, replace(BASE, tokens=tokens))[0] == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "segment", "reason"),
+    [
+        ({}, {"questions": 2}, "cache-pinned"),
+        ({"keep_shared": False}, {"questions": 2}, "planned"),
+        ({"ranges": (Range(LOSSLESS),)}, {"questions": 2}, "planned"),
+        ({}, {"question": " \n"}, "no question"),
+        ({"keep_blind": False}, {"question": ""}, "planned"),
+        ({"ranges": (Range(LOSSLESS),)}, {"question": ""}, "planned"),
+        ({"keep_recent": 2}, {"turn": 1}, "recent turn"),
+        ({"keep_recent": 2}, {"turn": 2}, "planned"),
+        ({"roles": ("assistant",)}, {"role": "user"}, "kept by policy"),
+        ({"roles": ("assistant",)}, {"role": "assistant"}, "planned"),
+    ],
+)
+def test_a_long_enough_block_may_still_be_held_back(change: dict, segment: dict, reason: str) -> None:  # type: ignore[type-arg]
+    assert single(replace(HALF, **change), replace(BASE, tokens=500, **segment))[0] == reason
+
+
+def test_several_turns_lean_on_what_tools_said_without_pinning_it() -> None:
+    """Only context is shared: a tool's output belongs to the turn that called the tool."""
+    (old,) = row((Kind.TOOL_OUTPUT, 500))
+    assert POLICY.plan([replace(old, questions=3)]).reasons == ("planned",)
+
+
+def test_context_that_is_json_follows_the_rule_for_tool_output() -> None:
+    rows = replace(BASE, tokens=500, text='[{"id": 1}, {"id": 2}]', may_change=((0, 10),))
+    assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
+    assert POLICY.plan([replace(rows, questions=2)]).reasons == ("cache-pinned",)
+    assert changed(HALF).plan([rows]).reasons == ("kept by policy",)
+    quoted = replace(rows, text="[1] Not JSON, only marks [2]")
+    assert [s.compressor for s in POLICY.plan([quoted]).steps] == ["lexical"]
+
+
+def test_no_segments_no_plan() -> None:
+    assert (POLICY.plan([]).steps, POLICY.plan([]).reasons) == ((), ())
+
+
+def test_a_policy_names_its_compressors() -> None:
+    assert POLICY.compressors == {"lexical", "structured"}
