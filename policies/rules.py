@@ -6,7 +6,9 @@ compete with each other, and its size is the sum of theirs.
 
 What a plan says of a block depends on the block, on the question of its own turn and on the rules; never on a later
 turn, so that a message leaves in the same form in every later request (providers discount a prefix that they have
-seen). Two settings step out of this, and say so: `keep_recent`, and `shared = "keep"`.
+seen). Context in a user's message has the question of its own turn, and keeps the form that it got for it. Two settings
+step out of this: `keep_recent`, which lets go of a turn once it is no longer recent, and `keep_shared`, which takes
+back, at the second question, what was shortened for the first, in context that belongs to no turn.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +28,19 @@ PINNED = "cache-pinned"
 RECENT = "recent turn"
 BLIND = "no question"
 
+STANDING = ("system", "developer")
+"""Roles whose messages stand before all turns and belong to none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What becomes of one kind.
 
     `ranges`: budgets by size of the block, in tokens. `min_tokens`: smaller blocks stay. `keep_recent`: so many of the
-    newest turns stay whole. `keep_shared`: context that several user turns lean on stays, since its best form differs
-    from question to question. `keep_blind`: nothing is dropped where the turn has no question to drop by. `roles`:
-    only messages of these roles are touched; empty: all. `keep_shared` and `keep_blind` hold back lossy budgets only.
+    newest turns stay whole. `keep_shared`: context outside the turns (in a system message) stays where several user
+    turns lean on it, since what the second needs may be what the first did not. `keep_blind`: nothing is dropped where
+    the turn has no question to drop by. These two hold back lossy budgets only. `roles`: only messages of these roles
+    are touched; empty: all.
     """
 
     compressor: str
@@ -109,7 +115,7 @@ def _held(rule: Rule, segment: Segment, budget: Budget) -> str:
         return RECENT
     if not lossy(budget):
         return ""
-    if rule.keep_shared and segment.kind is Kind.CONTEXT and segment.questions > 1:
+    if rule.keep_shared and segment.questions > 1 and segment.kind is Kind.CONTEXT and segment.role in STANDING:
         return PINNED
     return BLIND if rule.keep_blind and not segment.question.strip() else ""
 

@@ -91,9 +91,12 @@ def test_size_decides(rule: Rule, tokens: int, reason: str) -> None:
 @pytest.mark.parametrize(
     ("change", "segment", "reason"),
     [
-        ({}, {"questions": 2}, "cache-pinned"),
-        ({"keep_shared": False}, {"questions": 2}, "planned"),
-        ({"ranges": (Range(LOSSLESS),)}, {"questions": 2}, "planned"),
+        ({}, {"questions": 2, "role": "system"}, "cache-pinned"),
+        ({}, {"questions": 2, "role": "developer"}, "cache-pinned"),
+        ({}, {"questions": 1, "role": "system"}, "planned"),
+        ({}, {"questions": 2, "role": "user"}, "planned"),
+        ({"keep_shared": False}, {"questions": 2, "role": "system"}, "planned"),
+        ({"ranges": (Range(LOSSLESS),)}, {"questions": 2, "role": "system"}, "planned"),
         ({}, {"question": " \n"}, "no question"),
         ({"keep_blind": False}, {"question": ""}, "planned"),
         ({"ranges": (Range(LOSSLESS),)}, {"question": ""}, "planned"),
@@ -107,16 +110,10 @@ def test_a_long_enough_block_may_still_be_held_back(change: dict, segment: dict,
     assert single(replace(HALF, **change), replace(BASE, tokens=500, **segment))[0] == reason
 
 
-def test_several_turns_lean_on_what_tools_said_without_pinning_it() -> None:
-    """Only context is shared: a tool's output belongs to the turn that called the tool."""
-    (old,) = row((Kind.TOOL_OUTPUT, 500))
-    assert POLICY.plan([replace(old, questions=3)]).reasons == ("planned",)
-
-
 def test_context_that_is_json_follows_the_rule_for_tool_output() -> None:
     rows = replace(BASE, tokens=500, text='[{"id": 1}, {"id": 2}]', may_change=((0, 10),))
     assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
-    assert POLICY.plan([replace(rows, questions=2)]).reasons == ("cache-pinned",)
+    assert POLICY.plan([replace(rows, questions=2, role="system")]).reasons == ("cache-pinned",)
     assert changed(HALF).plan([rows]).reasons == ("kept by policy",)
     quoted = replace(rows, text="[1] Not JSON, only marks [2]")
     assert [s.compressor for s in POLICY.plan([quoted]).steps] == ["lexical"]
