@@ -1,0 +1,55 @@
+"""The compressor for structured text: what may go is read off the syntax, so that the syntax survives.
+
+Lossless first: white space that the format says means nothing. Where the budget asks for more, whole rows, records,
+hunks, blocks, chosen by the question, with errors, outliers and edges outlasting the rest. Nothing is added. Text of
+no known format stays as it is, but for white space at line ends and blank lines beyond the first.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from compressors.base import Kept, Span, Task
+from compressors.structured import diff, html, jsonrows, logs, table
+from compressors.structured.choice import choose
+from compressors.structured.units import Layout, stack
+
+_FORMATS = (
+    jsonrows.layout,
+    html.layout,
+    diff.layout,
+    table.delimited,
+    table.pipes,
+    logs.layout,
+    table.aligned,
+)
+_FENCE = re.compile(r"(?m)^(```+|~~~+)[^\n`]*\n")
+
+
+class Structured:
+    """JSON, JSON Lines, Python literals, CSV, TSV, pipe and aligned tables, logs, traces, diffs, HTML."""
+
+    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
+        """One `Kept` a task. A budget of Rate(1) makes only lossless changes; text never grows in tokens."""
+        return [choose(task, layout(task.text)) for task in tasks]
+
+
+def layout(text: str) -> Layout:
+    """What may go from `text`: read as one format, else fence by fence; an empty layout where nothing is certain."""
+    if found := _read(text, 0, len(text)):
+        return found
+    return stack(found for start, end in _fenced(text) if (found := _read(text, start, end)))
+
+
+def _read(text: str, start: int, end: int) -> Layout | None:
+    return next((found for read in _FORMATS if (found := read(text, start, end)) is not None), None)
+
+
+def _fenced(text: str) -> Iterator[Span]:
+    """The insides of Markdown code fences."""
+    at = 0
+    while opening := _FENCE.search(text, at):
+        close = text.find(f"\n{opening[1]}", opening.end() - 1)
+        if close < 0:
+            return
+        yield opening.end(), close + 1
+        at = close + 1 + len(opening[1])
