@@ -136,9 +136,9 @@ class Exchange:
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
-        policy, reason = choose(self.settings.policies.get(self.route.policy), asked(headers))
-        if policy is None:
-            self.measured = Measured(Outcome.BYPASSED, reason)
+        policy = choose(self.settings.policies.get(self.route.policy), asked(headers))
+        if isinstance(policy, Measured):
+            self.measured = policy
         elif coding := _coding(headers):
             self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {coding}")
         else:
@@ -185,9 +185,11 @@ class Exchange:
 
     def _told(self) -> list[Header]:
         """What the caller is told of this request. Unknown values are left out."""
+        if self.route is None:
+            return []
         measured = self.measured
-        told = [("outcome", measured.outcome.value), ("reason", measured.reason), ("policy", self.policy)]
-        told.append(("route", self.route.name if self.route else ""))
+        told = [("outcome", measured.outcome.value), ("reason", measured.reason)]
+        told += [("policy", self.policy), ("route", self.route.name)]
         if measured.tokens_before is not None:
             told.append(("tokens-before", str(measured.tokens_before)))
         if measured.tokens_after is not None:

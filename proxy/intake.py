@@ -98,6 +98,7 @@ class Client(httpx.AsyncByteStream):
         """Stops watching: from here on the client's leaving changes nothing."""
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # or else a cycle: the task's exception holds this object
 
     async def _next(self) -> bytes:
         try:

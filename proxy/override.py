@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from policies.base import Mode, Policy
 from policies.presets import audited, lowered
 from proxy.asgi import Header
+from proxy.savings import Measured, Outcome
 
-SHARE = re.compile(rb"(0|1|0?\.\d+|0\.\d+|1\.0+)")
+SHARE = re.compile(rb"0|1|0?\.\d+|1\.0+")
 
 
 def asked(headers: Sequence[Header]) -> bytes | None:
@@ -20,17 +21,17 @@ def asked(headers: Sequence[Header]) -> bytes | None:
     return b",".join(values) if values else None
 
 
-def choose(policy: Policy | None, wish: bytes | None) -> tuple[Policy | None, str]:
-    """The policy to follow, or None and why there is none. `policy` None: the one that the route names is missing."""
+def choose(policy: Policy | None, wish: bytes | None) -> Policy | Measured:
+    """The policy to follow, or the record of why none is. `policy` None: the one that the route names is missing."""
     if wish == b"off":
-        return None, "x-laconic: off"
+        return Measured(Outcome.BYPASSED, "x-laconic: off")
     if wish is not None and wish != b"audit" and not SHARE.fullmatch(wish):
-        return None, "x-laconic is neither off, audit nor a number from 0 to 1"
-    if policy is None or policy.mode is Mode.OFF:
-        return None, "policy is off" if policy else "unknown policy"
-    if wish is None:
-        return policy, ""
+        return Measured(Outcome.BYPASSED, "x-laconic is neither off, audit nor a number from 0 to 1")
+    if policy is None:
+        return Measured(Outcome.FAILED_OPEN, "the policy of the route is missing")
+    if policy.mode is Mode.OFF:
+        return Measured(Outcome.BYPASSED, "policy is off")
     if wish == b"audit":
-        return audited(policy), ""
-    floor = float(wish)
-    return (lowered(policy, floor) if floor > 0 else policy), ""
+        return audited(policy)
+    floor = float(wish or 0)
+    return lowered(policy, floor) if floor > 0 else policy

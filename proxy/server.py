@@ -1,6 +1,7 @@
 """Runs the app: uvicorn on uvloop, a bounded drain on SIGTERM, a reload on SIGHUP."""
 
 import asyncio
+import gc
 import signal
 import socket
 import threading
@@ -8,11 +9,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.app import App
+from proxy.errors import AmbiguousRequest, HeadersTooLarge, LaconicError
 from proxy.settings import Limits
 
 BACKLOG = 2048
+HEAD_BOUND = 1024 * 1024
+"""Bytes of headers that are read at all; the configured limit is checked once they are complete."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with a bound on headers that do not end, and errors in OpenAI's shape."""
+
+    head_bytes = 0
+    in_head = False
+
+    def on_message_begin(self) -> None:
+        self.head_bytes = 0
+        self.in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.in_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > HEAD_BOUND and not self.transport.is_closing():
+                self._refuse(HeadersTooLarge(f"the headers take more than {HEAD_BOUND} bytes"))
+
+    def send_400_response(self, msg: str) -> None:
+        del msg
+        self._refuse(AmbiguousRequest("the request is not well-formed HTTP/1.1"))
+
+    def _refuse(self, error: LaconicError) -> None:
+        body = error.body()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(STATUS_LINE[error.status] + head + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -21,7 +60,7 @@ class Server(uvicorn.Server):
     A second SIGINT ends them. Signals are not raised again afterwards, so that the caller can still close its files.
     """
 
-    def __init__(self, config: uvicorn.Config, app: App, reload: Callable[[], None] | None) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, reload: Callable[[], object] | None) -> None:
         super().__init__(config)
         self._app = app
         self._reload = reload
@@ -53,9 +92,11 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[], None] | None = None) -> None:
+def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[], object] | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then up to `limits.drain_seconds` longer for what is open. `reload` is called, in
     a thread, for each SIGHUP."""
+    gc.collect()
+    gc.freeze()  # modules and tables stay; looking at them again and again would stall requests for 20 ms
     Server(_config(app, limits), app, reload).run([listener])
 
 
@@ -83,7 +124,7 @@ def _config(app: App, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
