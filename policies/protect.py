@@ -13,7 +13,9 @@ from policies.base import Kind, Segment
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
-SHORTEST = 100  # characters: below, a segment is an acknowledgement, an id, a value; nothing is gained and much is lost
+_SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
+_SYSTEM = ("system", "developer")
+SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; nothing is gained and much is lost
 SMALLEST = 400  # characters of material in the whole body
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
 _WINDOW = 32_768
@@ -40,7 +42,7 @@ _SPEAKER = re.compile(
 )
 _NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?:[:|│→]|\t)", re.MULTILINE)
 _DDL = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b")
-_OPENS_EDIT = re.compile(r"edit|write|replace|patch|update_file|create_file|apply_diff", re.IGNORECASE)
+_CODE_STARTS = ("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ", "│", "+", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Facts:
 
 def guard(segments: Sequence[Segment], facts: Facts = Facts()) -> tuple[Segment, ...]:
     """The same segments with `may_change` and `guard` filled in."""
-    task = task_of([s for s in segments if s.kind in (Kind.INSTRUCTION, Kind.QUESTION)], facts.tools)
+    task = task_of([s for s in segments if s.role in _SYSTEM or s.kind in _SAID], facts.tools)
     size = sum(s.end - s.start for s in segments if s.kind in MATERIAL and not s.guard)
     shape = _Shape(task, size, facts)
     return tuple(_guarded(s, shape) for s in segments)
@@ -91,21 +93,25 @@ def _reason(segment: Segment, shape: _Shape) -> str:
         return f"verbatim task: {shape.task.reads_all}"
     if shape.size < SMALLEST or segment.end - segment.start < SHORTEST:
         return "too short"
-    if shape.task.edits and (segment.kind is Kind.CODE or _looks_edited(segment.text)):
+    if _numbered(segment.text):
+        return "numbered view of a file"
+    if shape.task.edits and (segment.kind is Kind.CODE or _coded(segment.text)):
         return "edit target"
     if _DDL.search(segment.text[:4000]):
         return "schema"
     return ""
 
 
-def _looks_edited(text: str) -> bool:
-    """Whether it may be the file that will be edited: a numbered view, or lines of code."""
-    sample = text[:6000]
-    rows = [r for r in sample.split("\n") if r.strip()]
-    if len(_NUMBERED.findall(sample)) >= 0.5 * max(1, len(rows)):
-        return True
-    coded = sum(1 for r in rows if r.startswith(("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ")))
-    return len(rows) >= 4 and coded >= 0.4 * len(rows)
+def _numbered(text: str) -> bool:
+    """Whether it is a view of a file with line numbers, by which it will be edited or cited."""
+    rows = text.count("\n", 0, 6000) + 1
+    return rows >= 4 and len(_NUMBERED.findall(text[:6000])) >= 0.5 * rows
+
+
+def _coded(text: str) -> bool:
+    """Whether most lines look like source code."""
+    rows = [r for r in text[:6000].split("\n") if r.strip()]
+    return len(rows) >= 4 and sum(1 for r in rows if r.startswith(_CODE_STARTS)) >= 0.4 * len(rows)
 
 
 def _holes(text: str) -> Iterator[Span]:

@@ -44,7 +44,7 @@ _READS_ALL = {
 _EDITS = re.compile(
     r"SEARCH/REPLACE|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)"
     r"|\bSUGGESTED EDIT\b|rewritten code|(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)"
-    r"|\b(?:edit|modify|rewrite|refactor|fix|change|implement|patch|complete)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?(?:code|function|class|file|files|method|script|bug)\b"
+    r"|\b(?:edit|modify|rewrite|refactor|fix|patch)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?(?:code|function|class|file|files|method|script|bug)\b"
     r"|\bunified diff\b|\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
     re.IGNORECASE,
 )

@@ -22,12 +22,12 @@ class Meaning(Enum):
 _WORDS: dict[Meaning, str] = {
     Meaning.CONTEXT: """
         context contexts document documents doc docs source sources passage passages chunk chunks snippet snippets
-        excerpt excerpts extract result results search retrieved knowledge information info facts evidence reference
+        excerpt excerpts result results search retrieved knowledge information info facts evidence reference
         references background article articles text texts content contents page pages transcript transcripts log logs
         record records data table tables email emails report reports notes note memory memories summary environment
         attachment attachments materials material section paragraph paragraphs clauses clause manual review reviews
         entities entity relationships relations webpage website post story contract policy policies quotes minutes
-        csv html json rows file files trace stacktrace traceback details input_text dataset feedback lyrics corpus
+        csv html json rows details input_text dataset feedback lyrics corpus
         kontext dokument dokumente quelle quellen auszug auszüge textauszug abschnitt abschnitte unterlagen
         informationen wissen protokoll bericht daten notizen hintergrund fundstellen
         contexte documents source sources extrait extraits passage informations connaissances texte données rapport
@@ -109,6 +109,7 @@ for _meaning, _text in reversed(_WORDS.items()):  # where a word stands twice, t
     for _word in _text.split():
         _OF[_word] = _meaning
 
+_PROPERTIES = frozenset(_WORDS[Meaning.META].split())
 _ANSWERS = frozenset("answer answers response responses summary draft reply completion antwort réponse respuesta".split())
 _GIVEN = frozenset(
     """original existing previous prior reference candidate generated assistant assistants predicted student current
@@ -141,6 +142,12 @@ def meaning(title: str) -> Meaning | None:
     if found:
         return found
     return next((m for m, stems in _UNSPACED.items() if any(s in title[:60] for s in stems)), None)
+
+
+def is_property(title: str) -> bool:
+    """Whether a title names a property of a document, as "source" or "page" do."""
+    parts = words(title)
+    return bool(parts) and parts[-1] in _PROPERTIES or any(s in title[:20] for s in _UNSPACED[Meaning.META])
 
 
 def meanings(sentence: str) -> set[Meaning]:

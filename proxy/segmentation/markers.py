@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from proxy.segmentation import labels
+from proxy.segmentation import labels, shapes
 from proxy.segmentation.labels import Meaning
 
 
@@ -49,6 +49,7 @@ _LABEL = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
+DOUBTFUL = "doubtful"  # level of a fence that looks like the end of another one: what follows it cannot be told
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
@@ -126,10 +127,10 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
     if match and len(match[1].split()) <= _MANY_WORDS:
         end = a + match.end()
         inline = end < b
-        meaning = labels.meaning(match[1])
+        meaning = labels.meaning(match[1]) if not shapes.keyword(head) else None
         if meaning or not inline:
             return Marker(a, end, Form.LABEL, match[1].strip(), meaning, inline=inline)
-    if text[b - 1] in ":：" and b - a <= 400:
+    if text[b - 1] in ":：" and b - a <= 400 and " " in head and not shapes.keyword(head):
         return Marker(a, b, Form.ANNOUNCE, text[a:b])
     return None
 
@@ -173,12 +174,19 @@ def _fenced(text: str, found: list[Marker]) -> list[Marker]:
             opened = len(kept) - 1 if marker.form is Form.FENCE else None
         elif marker.form is Form.FENCE and marker.level == kept[opened].level and not marker.title:
             kept[opened] = replace(kept[opened], pair=len(kept))
-            kept.append(replace(marker, pair=opened, closing=True))
+            doubtful = _indent(text, marker) != _indent(text, kept[opened])
+            kept.append(replace(marker, pair=opened, closing=True, level=DOUBTFUL if doubtful else marker.level))
+            if doubtful:
+                return kept
             opened = None
     if opened is not None:  # never closed: the markers behind it count again
         start = kept[opened].start
         kept = kept[:opened] + [m for m in found if m.start > start and m.form is not Form.FENCE]
     return kept
+
+
+def _indent(text: str, marker: Marker) -> int:
+    return marker.start - text.rfind("\n", 0, marker.start)
 
 
 def _pair(found: list[Marker]) -> list[Marker]:

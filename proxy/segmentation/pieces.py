@@ -38,6 +38,9 @@ _KINDS = {
 }
 _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
+_COLON = re.compile(r"([^\W\d_][^:：\n]{0,30})[:：]")
+_QUOTES = {'"': '"', "'": "'", "«": "»", "“": "”", "„": "“", "「": "」", "『": "』", "‘": "’"}
+_LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _FORMAT = re.compile(
     r"\b(?:format\w*|schema|example|template|respond|return|output|as follows|like this|such as|syntax|beispiel|exemple"
     r"|ejemplo|exemplo|esempio|пример)\b|例|形式|格式|예시|형식",
@@ -50,9 +53,9 @@ def cut(text: str, role: str) -> list[Piece]:
     if role in ("tool", "function"):
         return list(documents(text, 0, len(text), Kind.TOOL_OUTPUT, ""))
     whole = _strip(text, 0, len(text))
-    if role == "user" and shapes.data(text[whole[0] : whole[1]]) and text[whole[0] : whole[0] + 1] in ("{", "["):
+    if role == "user" and shapes.jsonlike(text[whole[0] : whole[1]]):
         return list(_json(text, *whole, Kind.CONTEXT, ""))
-    sections = read(text)
+    sections = read(text, role)
     if role == "assistant" and not any(s.meaning in (Meaning.OBSERVATION, Meaning.STEP) for s in sections):
         return [Piece(*whole, Kind.HISTORY)] if whole[0] < whole[1] else []
     return list(_Cutter(text, role, sections).run())
@@ -102,12 +105,22 @@ class _Cutter:
         elif meaning is Meaning.ANSWER and self.role != "assistant":
             yield from self.answer(a, b)
         elif kind in _MATERIAL and meaning is not Meaning.STEP:
-            if section.closed or section.fenced:
+            if self.role == "system" and not self.material_in_system(section):
+                yield Piece(a, b, Kind.INSTRUCTION)
+            elif section.closed or section.fenced:
                 yield from documents(self.text, a, b, kind, section.title)
             else:
                 yield from self.trimmed(a, b, kind, section.title)
         else:
             yield Piece(a, b, kind, section.title if kind is Kind.DEMONSTRATION else None)
+
+    def material_in_system(self, section: Section) -> bool:
+        """A system text explains its own headings: only what is long, and no list of rules, is taken for material."""
+        text = self.text[section.start : section.end].strip()
+        if section.closed or section.fenced:
+            return not shapes.addressed(text[:400]) or len(text) > 1500
+        size = sum(d - c for c, d in blocks(self.text, section.start, section.end) if self.template_kind(c, d) is None)
+        return size >= 400
 
     def answer(self, a: int, b: int) -> Iterator[Piece]:
         for c, d in blocks(self.text, a, b):
@@ -145,6 +158,10 @@ class _Cutter:
         block = self.text[a:b]
         if shapes.data(block):
             return None
+        if b - a <= 400 and block[-1] in ":：":
+            return Kind.OTHER
+        if self.role == "system" and (_LISTED.match(block) or shapes.addressed(block, strictly=True)):
+            return Kind.INSTRUCTION
         if b - a <= 400 and shapes.asks(block):
             return Kind.QUESTION
         return Kind.INSTRUCTION if b - a <= 900 and shapes.addressed(block) else None
@@ -174,7 +191,7 @@ class _Cutter:
         said: Meaning | None = None
         for a, b in found:
             block = self.text[a:b]
-            if said and b - a >= BULK and not shapes.addressed(block) and not block.startswith(("-", "*", "#", "1.")):
+            if said and b - a >= BULK and self.template_kind(a, b) is None:
                 yield from documents(self.text, a, b, _KINDS[said], "")
                 continue
             yield Piece(a, b, Kind.INSTRUCTION)
@@ -195,11 +212,27 @@ class _Cutter:
         question = any(shapes.asks(t) for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk)
         for (a, b), text, is_bulk in zip(found, texts, bulk, strict=True):
             if is_bulk:
-                yield from documents(self.text, a, b, Kind.CONTEXT, "")
+                yield from self.bare(a, b) if not question and not asked else documents(self.text, a, b, Kind.CONTEXT, "")
             elif (question or asked or labelled) and not shapes.asks(text):
                 yield Piece(a, b, Kind.INSTRUCTION)
             else:
                 yield Piece(a, b, Kind.QUESTION)
+
+    def bare(self, a: int, b: int) -> Iterator[Piece]:
+        """Pasted text in a message without a question of its own: it may stand at the end of the very paragraph."""
+        c, d = a, b
+        head = self.text.find(": ", a, a + 160)
+        if head > 0 and announces(self.text[a : head + 1]) or head > 0 and shapes.personal(self.text[a : head + 1]):
+            c = head + 1
+        asked = max(self.text.rfind(mark, max(a, b - 400), b) for mark in "?？")
+        if asked > 0 and not shapes.data(self.text[a:b]):
+            d = max((self.text.rfind(e, a, asked) for e in (". ", "! ", "。", "\n")), default=-1) + 1
+            d = d if d > c else b
+        if c > a:
+            yield Piece(a, c, Kind.OTHER)
+        yield from documents(self.text, c, d, Kind.CONTEXT, "")
+        if d < b:
+            yield Piece(*_strip(self.text, d, b), Kind.QUESTION)
 
     def pasted(self, block: str) -> bool:
         if len(block) < 150:
@@ -215,10 +248,13 @@ _LABELLED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION
 def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
     """Material: its documents, with their marks, titles and source lines apart."""
     a, b = _strip(text, start, end)
+    if c := _preamble(text, a, b):
+        yield Piece(a, c, Kind.OTHER)
+        a, b = _strip(text, c, b)
     if a >= b:
         return
     whole = text[a:b]
-    if kind is not Kind.TOOL_OUTPUT and whole[0] in "{[" and shapes.data(whole):
+    if kind is not Kind.TOOL_OUTPUT and shapes.jsonlike(whole):
         yield from _json(text, a, b, kind, title)
         return
     if shapes.data(whole):
@@ -226,17 +262,37 @@ def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterat
         is_code = kind is Kind.CONTEXT and shapes.code(rows) and not shapes.transcript(rows)
         yield Piece(a, b, Kind.CODE if is_code else kind, title or None)
         return
-    yield from _prose(text, a, b, kind, title)
+    for piece in _prose(text, a, b, kind, title):
+        yield from _unquoted(text, piece) if piece.kind is kind else [piece]
+
+
+def _preamble(text: str, start: int, end: int) -> int:
+    """End of the short lines before material of which the last ends with a colon; 0 where there are none."""
+    found = 0
+    for i, (a, b) in enumerate(lines(text, start, end)):
+        if i > 2 or b - a > 200:
+            break
+        if text[b - 1] in ":：" and not shapes.keyword(text[a:b]):
+            found = b
+        elif i == 0 and (match := _COLON.match(text, a, b)) and labels.meaning(match[1]) is Meaning.OBSERVATION:
+            return match.end()
+    return found
 
 
 def _prose(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
     rows = list(lines(text, start, end))
     document: str | None = title or None
     opened: int | None = None
+    fenced = False
     for i, (a, b) in enumerate(rows):
+        fence = text.startswith("```", a)
+        fenced ^= fence
+        if fenced or fence:
+            opened = a if opened is None else opened
+            continue
         fresh = i == 0 or text.count("\n", rows[i - 1][1], a) > 1
         following = text[rows[i + 1][0] : rows[i + 1][1]] if i + 1 < len(rows) else ""
-        head = _head(text[a : min(b, a + 400)] if b - a <= 400 else text[a : a + 100], b - a, following, fresh or opened is None)
+        head = _head(text[a : min(b, a + 400)], b - a, following, fresh or opened is None)
         if head == 0 and opened is None:
             opened = a
         elif head == 0 and fresh and b - a >= BULK and opened is not None:
@@ -254,6 +310,19 @@ def _prose(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[
         yield Piece(opened, rows[-1][1], kind, document)
 
 
+def _unquoted(text: str, piece: Piece) -> Iterator[Piece]:
+    """Material without the quotation marks around it."""
+    first, last = text[piece.start], text[piece.end - 1]
+    if piece.end - piece.start < 3 or _QUOTES.get(first) != last or text.find(first, piece.start + 1, piece.end - 1) >= 0:
+        yield piece
+        return
+    a, b = _strip(text, piece.start + 1, piece.end - 1)
+    yield Piece(piece.start, piece.start + 1, Kind.OTHER)
+    if a < b:
+        yield replace(piece, start=a, end=b)
+    yield Piece(piece.end - 1, piece.end, Kind.OTHER)
+
+
 def _head(line: str, size: int, following: str, fresh: bool) -> int:
     """How much of a line is a document's mark, title or property; 0: none of it."""
     mark = shapes.document_mark(line)
@@ -261,7 +330,15 @@ def _head(line: str, size: int, following: str, fresh: bool) -> int:
         rest = line[mark:].strip()
         whole = size <= 200 and (not rest or rest[-1] in ":：" or shapes.headline(rest, following))
         return size if whole else mark
-    if size <= 200 and shapes.metadata(line) and (fresh or labels.meaning(line.partition(":")[0]) is Meaning.META):
+    label = _COLON.match(line)
+    named = label is not None and labels.is_property(label[1])
+    if size <= 200 and shapes.metadata(line) and (fresh or named):
+        return size
+    if fresh and size <= 130 and shapes.property_line(line) and (len(following) >= BULK or shapes.property_line(following)):
+        return size
+    if label and (fresh or named) and labels.meaning(label[1]) is Meaning.CONTEXT and len(label[1].split()) <= 2:
+        return label.end()
+    if size <= 120 and line[-1] in ":：" and not shapes.keyword(line):
         return size
     if fresh and size <= 120 and following and shapes.headline(line, following):
         return size

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proxy.segmentation import labels, shapes
 from proxy.segmentation.labels import Meaning
-from proxy.segmentation.markers import Form, Marker, lines, scan
+from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ _POINTS = re.compile(
 )
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
+_AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
 _INNER = _MATERIAL | {Meaning.META, Meaning.SPEAKER, Meaning.STEP}
 
 
@@ -64,6 +65,7 @@ class _Frame:
 @dataclass(slots=True)
 class _Reader:
     text: str
+    role: str
     markers: list[Marker]
     frames: list[_Frame] = field(default_factory=lambda: [_Frame(None, None)])
     found: list[Section] = field(default_factory=list)
@@ -80,8 +82,11 @@ class _Reader:
             if self.structural(i, marker):
                 self.emit(position, marker.start)
                 as_marker = self.apply(i, marker)
-                self.found.append(Section(marker.start, marker.end, None, as_marker))
-                position = marker.end
+                position = marker.start if _named_inside(marker) else marker.end
+                if position == marker.end:
+                    self.found.append(Section(marker.start, marker.end, None, as_marker))
+                if marker.level is DOUBTFUL:
+                    self.frames = [_Frame(None, Meaning.INSTRUCTION)]
                 if marker.form is Form.FENCE and not marker.closing and marker.pair is not None:
                     self.push_fence(marker)
         self.emit(position, len(self.text))
@@ -95,9 +100,13 @@ class _Reader:
         if frame.current in (Meaning.EXAMPLE, Meaning.EXISTING) and marker.form is Form.LABEL and frame.closes_at:
             return False
         if frame.closes_at is not None and frame.meaning in _KEEPS:
-            return marker.meaning is Meaning.META or marker.form is Form.BRACKET
+            return marker.form is Form.BRACKET
+        if self.role == "system" and marker.meaning in _AGENT:
+            return False
         if marker.meaning is Meaning.SPEAKER:
             return frame.current not in _KEEPS
+        if marker.meaning is Meaning.META:
+            return False
         if marker.form is Form.ANNOUNCE or marker.meaning is None:
             return self.announcement(marker) or self.ends_heading(marker)
         return True
@@ -110,6 +119,8 @@ class _Reader:
 
     def ends_heading(self, marker: Marker) -> bool:
         by = self.frames[-1].by
+        if self.role == "system" and marker.form is Form.HEADING:
+            return by is not None
         same = by is not None and marker.form is Form.HEADING is by.form
         return same and by is not None and len(marker.level) <= len(by.level) and marker.level[0] == by.level[0]
 
@@ -143,8 +154,6 @@ class _Reader:
             if meaning is not Meaning.EXISTING:
                 meaning = next((m for m in order if m in found), None)
         if frame.current is Meaning.OBSERVATION and meaning in _INNER and meaning is not Meaning.STEP:
-            return True
-        if meaning is Meaning.META:
             return True
         if meaning is Meaning.SPEAKER:
             meaning = Meaning.HISTORY
@@ -195,6 +204,11 @@ class _Reader:
         return self.markers[j].form is Form.RULE and self.markers[j].level == marker.level
 
 
+def _named_inside(marker: Marker) -> bool:
+    """Whether a label opens material but is part of it ("Chunk: 3", "Content: ..."): `pieces` looks closer."""
+    return marker.form is Form.LABEL and marker.inline and marker.meaning in (Meaning.CONTEXT, Meaning.CODE)
+
+
 def _paired(marker: Marker, pair: int) -> Marker:
     return Marker(marker.start, marker.end, marker.form, marker.title, marker.meaning, True, marker.level, pair)
 
@@ -218,15 +232,15 @@ def _filled(text: str, at: list[Marker], k: int) -> bool:
     return bool(text[at[k].end : min(stop, at[k].end + 400)].strip())
 
 
-def read(text: str) -> list[Section]:
+def read(text: str, role: str) -> list[Section]:
     """The sections of a text in order. Together they cover every character that is not blank."""
     markers = scan(text)
     shown = demonstrations(text, markers)
     if shown is None:
-        return _Reader(text, markers).run()
+        return _Reader(text, role, markers).run()
     start, end = shown
-    before = _Reader(text[:start], scan(text[:start])).run()
-    after = [_moved(s, end) for s in _Reader(text[end:], scan(text[end:])).run()]
+    before = _Reader(text[:start], role, scan(text[:start])).run()
+    after = [_moved(s, end) for s in _Reader(text[end:], role, scan(text[end:])).run()]
     return [*before, Section(start, end, Meaning.EXAMPLE, closed=True), *after]
 
 

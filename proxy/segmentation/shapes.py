@@ -32,11 +32,16 @@ _META = re.compile(
     |(?:use|using|based[ ]on|from|according[ ]to)[ ](?:only[ ])?(?:the|these|this|those)[ ](?:\w+[ ])?(?:context|documents?
       |sources?|passages?|information|excerpts?|notes|text|data|articles?|above|following|provided|results?)
     |in[ ](?:at[ ]most|no[ ]more[ ]than|fewer[ ]than|under)[ ]\w+[ ](?:words|sentences)|(?:sentences?|words)[ ]maximum
-    |json[ ](?:object|format|array|schema)|output[ ](?:format|only|json|a)|markdown|citations?|cite
+    |json[ ](?:object|format|array|schema)|(?:as[ ]an|for)[ ]example|(?:well[- ])?formatted|schema|output[ ](?:format|only|json|a)|markdown|citations?|cite
     |frage|antwort|nutzer|kontext|réponse|contexte|utilisateur|pregunta|respuesta|contexto|usuario|pergunta|resposta
     |domanda|risposta|contesto|vraag|antwoord|pytanie|odpowiedź|вопрос\w*|ответ\w*|контекст\w*|soru\w*|cevap\w*)\b
     |回答|答えて|質問|してください|ユーザー|文脈|你是|您是|问题|用户|上下文|请(?:用|根据|以|简|直接)|不知道|답변|대답|질문|하세요|하십시오|사용자""",
     re.IGNORECASE | re.VERBOSE,
+)
+_YOU = re.compile(
+    r"\b(?:you|your|must|should|du|dein\w*|ihr\w*|sie sollen|vous|votre|tu|usted|debes|debe|você|deve|devi|moet|musisz|вы|ты"
+    r"|должен|sen|أنت|आप|anda)\b|あなた|ください|你|您|必须|당신|하세요|십시오",
+    re.IGNORECASE,
 )
 _ASKS = re.compile(
     r"[\W\d_]*(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|do|does|did|can|could|should|would|will"
@@ -50,9 +55,13 @@ _QUESTION_MARKS = "?？؟"
 _ENDINGS = ".!?。！？؟…:：;,，、"
 _STAMP = re.compile(r"\d{1,4}[-/.:]\d{1,2}[-/.:]\d{1,4}|\b\d{1,2}:\d{2}\b")
 _SPEAKER = re.compile(r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?[\])]?\s*[-–]?\s*)?(?:\*\*)?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?\s?[:：](?=\s|[^\x00-\x7f])")
+_KEYWORD = re.compile(
+    r"(?:import|from|def|class|return|if|for|while|else|elif|try|except|finally|with|async|const|let|var|function|public|private|switch|case"
+    r"|static|fn|impl|struct|enum|export)\b"
+)
 _CODE_LINE = re.compile(
     r"(?:import|from|def|class|return|if|for|while|else|elif|try|except|with|async|await|const|let|var|function|public"
-    r"|private|static|void|package|use|fn|impl|struct|enum|export|#include|SELECT|CREATE|INSERT|@\w|//|/\*|\*/|│|⋮|\d+[:|\t])\b|.*[{};(,]$|.*[)\]}]:?$|\w+ = "
+    r"|private|static|void|package|use|fn|impl|struct|enum|export|#include|SELECT|CREATE|INSERT|@\w|//|/\*|\*/|│|⋮|\d+[:|\t])\b|.*[{;(]$|[)\]}]+[;,:]?$|[\w.]+ = |[\w.]{1,60}\(.*\)$"
 )
 _DIFF_LINE = re.compile(r"(?:diff --git |@@ |\+\+\+ |--- |index [0-9a-f]{4}|[+-](?=\S|\s{2}))")
 _NUMBERED_LINE = re.compile(r"\d{1,6}(?:[:|│→]|\t|\s{2})")
@@ -76,9 +85,13 @@ def asks(text: str) -> bool:
     return len(text) <= 400 and (any(c in head for c in _QUESTION_MARKS) or bool(_ASKS.match(head)))
 
 
-def addressed(text: str) -> bool:
-    """Whether it speaks to the model: starts as an order, or talks about the question, the answer, the context."""
+def addressed(text: str, *, strictly: bool = False) -> bool:
+    """Whether it speaks to the model: starts as an order, or talks about the question, the answer, the context.
+
+    `strictly`: any "you", "must" or "should" is enough."""
     sample = _sample(text)
+    if strictly and (_META.search(sample) or _YOU.search(sample)):
+        return True
     hits = len(_META.findall(sample))
     orders = sum(1 for line in sample.split("\n")[:40] if _STARTS.match(line[:60]))
     if len(text) < 300:
@@ -97,7 +110,10 @@ def _share(pattern: re.Pattern[str], rows: list[str]) -> float:
 
 def transcript(rows: list[str]) -> bool:
     """Whether most lines begin with the name of somebody who speaks."""
-    return len(rows) >= 3 and _share(_SPEAKER, rows) >= 0.6 and len({r[:12] for r in rows}) > 1
+    if len(rows) < 3 or _share(_SPEAKER, rows) < 0.6:
+        return False
+    names = {row[: speaker(row)].strip(" :：*") for row in rows} - {""}
+    return sum(1 for n in names if labels.meaning(n) in (None, Meaning.SPEAKER)) >= 0.6 * len(names)
 
 
 def speaker(row: str) -> int:
@@ -120,6 +136,11 @@ def numbered(rows: list[str]) -> bool:
     return len(rows) >= 4 and _share(_NUMBERED_LINE, rows) >= 0.7
 
 
+def keyword(line: str) -> bool:
+    """Whether a line starts with a word of a programming language."""
+    return bool(_KEYWORD.match(line))
+
+
 def code(rows: list[str]) -> bool:
     """Whether it is source code or a diff."""
     if len(rows) < 3:
@@ -131,17 +152,24 @@ def diff(rows: list[str]) -> bool:
     return len(rows) >= 3 and rows[0].startswith(("diff --git", "--- ", "@@ ", "commit ")) and _share(_DIFF_LINE, rows) >= 0.2
 
 
+def jsonlike(text: str) -> bool:
+    """Whether it looks like JSON, JSON lines or the repr of a list or dict."""
+    inside = text[1:200].lstrip()[:1]
+    framed = text[:1] in ("[", "{") and text[-1:] in ("]", "}") and inside in tuple("{[\"'")
+    return framed and text.count('"', 0, 2000) + text.count("'", 0, 2000) >= 4
+
+
 def data(text: str) -> bool:
     """Whether it is machine-made: rows of a table, a log, a trace, a transcript, JSON, code, HTML."""
     rows = [r for r in (line.strip() for line in _sample(text).split("\n")) if r][:60]
-    if text[:1] in "[{" and text[-1:] in "]}" and text.count('"', 0, 2000) + text.count("'", 0, 2000) >= 4:
+    if jsonlike(text):
         return True
     if text[:200].lstrip().casefold().startswith(("<!doctype", "<html", "traceback (most")):
         return True
     if len(rows) < 4:
         return False
     stamped = sum(1 for row in rows if _STAMP.search(row[:80])) >= 0.7 * len(rows)
-    return stamped or _tabular(rows) or transcript(rows) or code(rows)
+    return stamped or numbered(rows) or _tabular(rows) or transcript(rows) or code(rows)
 
 
 def document_mark(line: str) -> int:
@@ -162,6 +190,12 @@ def headline(line: str, following: str) -> bool:
     )
 
 
+def property_line(line: str) -> bool:
+    """Whether a line is a short name, a colon and a short value."""
+    head, colon, rest = line[:140].partition(":")
+    return bool(colon) and len(line) <= 130 and len(head.split()) in (1, 2, 3) and 0 < len(rest.strip()) <= 90
+
+
 def metadata(line: str) -> bool:
     """Whether a short line names a property of a document: `page_label: 3`, `Title: Leave policy`."""
     head, colon, rest = line[:200].partition(":")
@@ -172,4 +206,4 @@ def metadata(line: str) -> bool:
     name = head.strip("*_- ")
     if "_" in name and " " not in name:
         return True
-    return len(name.split()) <= 4 and labels.meaning(name) in (Meaning.META, Meaning.CONTEXT) and len(rest) <= 150
+    return len(name.split()) <= 4 and (labels.is_property(name) or labels.meaning(name) is Meaning.CONTEXT) and len(rest) <= 150

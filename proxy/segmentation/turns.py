@@ -38,8 +38,9 @@ def segment(request: ChatRequest) -> tuple[Segment, ...]:
     """
     thread = _thread(request)
     found = [(index, field, piece) for index, field in enumerate(request.fields) for piece in _pieces(field, request, thread)]
+    plain = _plain(found)
     questions = _questions(found, thread)
-    return tuple(_segment(index, field, piece, thread, questions) for index, field, piece in found)
+    return tuple(_segment(index, field, piece, thread, questions, plain) for index, field, piece in found)
 
 
 def _first_texts(request: ChatRequest) -> list[str]:
@@ -164,6 +165,12 @@ def _without(piece: Piece, holes: list[tuple[int, int]], text: str) -> Iterator[
         start = b
 
 
+def _plain(found: list[tuple[int, Field, Piece]]) -> frozenset[int]:
+    """Messages that hold nothing but what a user said, without material or instructions."""
+    mixed = {field.message for _, field, piece in found if piece.kind is not Kind.QUESTION}
+    return frozenset({field.message for _, field, _ in found} - mixed)
+
+
 def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[dict[int, str], dict[int, str]]:
     """The question of each message that has one, and of each turn: the last text that really asks, else the last."""
     by_message: dict[int, str] = {}
@@ -178,7 +185,12 @@ def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[
 
 
 def _segment(
-    index: int, field: Field, piece: Piece, thread: _Thread, questions: tuple[dict[int, str], dict[int, str]]
+    index: int,
+    field: Field,
+    piece: Piece,
+    thread: _Thread,
+    questions: tuple[dict[int, str], dict[int, str]],
+    plain: frozenset[int],
 ) -> Segment:
     by_message, by_turn = questions
     turn = thread.turn[field.message]
@@ -187,7 +199,8 @@ def _segment(
         question = next((by_turn[t] for t in range(turn - 1, -1, -1) if t in by_turn), "")
     kind = piece.kind
     text = field.text[piece.start : piece.end]
-    if kind is Kind.QUESTION and turn < thread.count - 1 and field.role == "user" and text != by_turn.get(thread.count - 1):
+    newest = turn == thread.count - 1 or text == by_turn.get(thread.count - 1)
+    if kind is Kind.QUESTION and field.role == "user" and field.message in plain and not newest:
         kind = Kind.HISTORY
     after = thread.count - 1 - turn
     return Segment(
