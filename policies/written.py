@@ -52,7 +52,9 @@ RuleOrKeep = Annotated[Literal["keep"] | dict[str, object] | None, Meta(title='"
 
 class PolicyTable(Struct):
     extends: Annotated[str | None, Meta(description="start from this policy; rules are merged key by key")] = None
-    mode: Annotated[Literal["off", "audit", "on"], Meta(description="audit: measure, send the original")] = "on"
+    mode: Annotated[Literal["off", "audit", "on"], Meta(description="audit: measure, send the original; inherited")] = (
+        "on"
+    )
     context: Annotated[RuleOrKeep, Meta(description="retrieved documents, pasted text")] = None
     tool_output: Annotated[RuleOrKeep, Meta(description="results of tools, and context that is JSON")] = None
     history: Annotated[RuleOrKeep, Meta(description="earlier turns")] = None

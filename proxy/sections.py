@@ -13,6 +13,7 @@ from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
+from proxy.pricing import parse_overrides
 from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
 from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
 
@@ -42,6 +43,7 @@ class Sections:
             body_idle_seconds=server.body_idle_seconds,
             drain_seconds=server.drain_seconds,
         )
+        parse_overrides(file.prices, self._complaints)
         if not file.route and len(upstreams) > 1:
             self._complain(("upstream",), "are several, and no [[route]] says which takes what")
         routes = file.route or [{"name": "default", "upstream": next(iter(file.upstream or OPENAI))}]
