@@ -8,7 +8,7 @@ What a plan says of a block depends on the block, on the question of its own tur
 turn, so that a message leaves in the same form in every later request (providers discount a prefix that they have
 seen). Context in a user's message has the question of its own turn, and keeps the form that it got for it. Two settings
 step out of this: `keep_recent`, which lets go of a turn once it is no longer recent, and `keep_shared`, which takes
-back, at the second question, what was shortened for the first, in context that belongs to no turn.
+back, at the second question, what was shortened for the first, in context that stands before all turns.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +28,13 @@ PINNED = "cache-pinned"
 RECENT = "recent turn"
 BLIND = "no question"
 
-STANDING = ("system", "developer")
-"""Roles whose messages stand before all turns and belong to none."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What becomes of one kind.
 
     `ranges`: budgets by size of the block, in tokens. `min_tokens`: smaller blocks stay. `keep_recent`: so many of the
-    newest turns stay whole. `keep_shared`: context outside the turns (in a system message) stays where several user
+    newest turns stay whole. `keep_shared`: context before all turns (in a system message) stays where several user
     turns lean on it, since what the second needs may be what the first did not. `keep_blind`: nothing is dropped where
     the turn has no question to drop by. These two hold back lossy budgets only. `roles`: only messages of these roles
     are touched; empty: all.
@@ -70,15 +67,17 @@ class RulePolicy:
         output: structure is dropped in whole rows, not in sentences."""
         reasons = [segment.guard or PROTECTED if not segment.may_change else KEPT for segment in segments]
         steps: list[Step] = []
+        turns = min((s.message for s in segments if s.role not in ("system", "developer")), default=0)
         for block in _blocks(segments):
-            reason, step = self._decide(segments, block)
+            shared = segments[block[0]].message < turns and segments[block[0]].questions > 1
+            reason, step = self._decide(segments, block, shared)
             for index in block:
                 reasons[index] = reason
             if step:
                 steps.append(step)
         return Plan(tuple(steps), tuple(reasons))
 
-    def _decide(self, segments: Sequence[Segment], block: tuple[int, ...]) -> tuple[str, Step | None]:
+    def _decide(self, segments: Sequence[Segment], block: tuple[int, ...], shared: bool) -> tuple[str, Step | None]:
         first, last = segments[block[0]], segments[block[-1]]
         rule = self._rule(first)
         if rule is None or (rule.roles and first.role not in rule.roles):
@@ -89,7 +88,7 @@ class RulePolicy:
             return SHORT, None
         if budget is None:
             return KEPT, None
-        if reason := _held(rule, first, budget):
+        if reason := _held(rule, first, budget, shared):
             return reason, None
         return PLANNED, Step(first.field, first.start, last.end, block, rule.compressor, budget, first.question)
 
@@ -106,7 +105,7 @@ def _small(rule: Rule, tokens: int, budget: Budget | None) -> bool:
     return tokens < lowest or (isinstance(budget, Tokens) and tokens <= budget.value)
 
 
-def _held(rule: Rule, segment: Segment, budget: Budget) -> str:
+def _held(rule: Rule, segment: Segment, budget: Budget, shared: bool) -> str:
     """Why a block that is long enough stays all the same; "" where nothing holds it.
 
     A lossless budget does not look at any question, so neither a second one nor a missing one matters to it.
@@ -115,7 +114,7 @@ def _held(rule: Rule, segment: Segment, budget: Budget) -> str:
         return RECENT
     if not lossy(budget):
         return ""
-    if rule.keep_shared and segment.questions > 1 and segment.kind is Kind.CONTEXT and segment.role in STANDING:
+    if shared and rule.keep_shared and segment.kind is Kind.CONTEXT:
         return PINNED
     return BLIND if rule.keep_blind and not segment.question.strip() else ""
 

@@ -29,9 +29,10 @@ def changed(rule: Rule) -> RulePolicy:
     return RulePolicy("test", Mode.ON, {Kind.CONTEXT: rule})
 
 
-def single(rule: Rule, segment: Segment) -> tuple[str, Step | None]:
-    plan = changed(rule).plan([replace(segment, may_change=((segment.start, segment.end),))])
-    return plan.reasons[0], plan.steps[0] if plan.steps else None
+def reason(rule: Rule, segment: Segment) -> str:
+    """Why a segment, all of it free to change, stays or goes, with the newest user message after it."""
+    asked = replace(BASE, field=9, message=9, kind=Kind.QUESTION)
+    return changed(rule).plan([replace(segment, may_change=((segment.start, segment.end),)), asked]).reasons[0]
 
 
 def test_documents_of_one_block_share_one_budget() -> None:
@@ -72,7 +73,7 @@ def test_kinds_without_a_rule_stay(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "tokens", "reason"),
+    ("rule", "tokens", "expected"),
     [
         (HALF, 99, "too short"),
         (HALF, 100, "planned"),
@@ -84,12 +85,12 @@ def test_kinds_without_a_rule_stay(kind: Kind) -> None:
         (replace(HALF, ranges=(Range(Rate(0.5), 0, 100), Range(Rate(0.5), 200))), 150, "kept by policy"),
     ],
 )
-def test_size_decides(rule: Rule, tokens: int, reason: str) -> None:
-    assert single(rule, replace(BASE, tokens=tokens))[0] == reason
+def test_size_decides(rule: Rule, tokens: int, expected: str) -> None:
+    assert reason(rule, replace(BASE, tokens=tokens)) == expected
 
 
 @pytest.mark.parametrize(
-    ("change", "segment", "reason"),
+    ("change", "segment", "expected"),
     [
         ({}, {"questions": 2, "role": "system"}, "cache-pinned"),
         ({}, {"questions": 2, "role": "developer"}, "cache-pinned"),
@@ -106,14 +107,21 @@ def test_size_decides(rule: Rule, tokens: int, reason: str) -> None:
         ({"roles": ("assistant",)}, {"role": "assistant"}, "planned"),
     ],
 )
-def test_a_long_enough_block_may_still_be_held_back(change: dict, segment: dict, reason: str) -> None:  # type: ignore[type-arg]
-    assert single(replace(HALF, **change), replace(BASE, tokens=500, **segment))[0] == reason
+def test_a_long_enough_block_may_still_be_held_back(change: dict, segment: dict, expected: str) -> None:  # type: ignore[type-arg]
+    assert reason(replace(HALF, **change), replace(BASE, tokens=500, **segment)) == expected
+
+
+def test_a_system_message_between_turns_belongs_to_its_turn() -> None:
+    """Nothing that comes later may take back what was done to it."""
+    late = replace(BASE, field=2, message=2, role="system", questions=2, tokens=500, may_change=((0, 10),))
+    assert changed(HALF).plan([replace(BASE, message=1), late]).reasons[1] == "planned"
 
 
 def test_context_that_is_json_follows_the_rule_for_tool_output() -> None:
     rows = replace(BASE, tokens=500, text='[{"id": 1}, {"id": 2}]', may_change=((0, 10),))
     assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
-    assert POLICY.plan([replace(rows, questions=2, role="system")]).reasons == ("cache-pinned",)
+    asked = replace(BASE, message=1, kind=Kind.QUESTION)
+    assert POLICY.plan([replace(rows, questions=2, role="system"), asked]).reasons[0] == "cache-pinned"
     assert changed(HALF).plan([rows]).reasons == ("kept by policy",)
     quoted = replace(rows, text="[1] Not JSON, only marks [2]")
     assert [s.compressor for s in POLICY.plan([quoted]).steps] == ["lexical"]
