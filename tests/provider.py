@@ -60,7 +60,7 @@ class Provider:
     gone: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     scripts: deque[Script] = field(default_factory=deque)
-    read_bodies: bool = True
+    read_bodies: bool = True  # else each request ends with its headers, and its body is left in the socket
 
     def script(self, *steps: Step) -> None:
         """What to do for the next request that has no script yet."""
@@ -74,7 +74,7 @@ class Provider:
         self.connections += 1
         self.open += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while request := await self._receive(reader, writer):
+            while request := await self._receive(reader):
                 self.requests.append(request)
                 self.arrived.set()
                 script = self.scripts.popleft() if self.scripts else canned(request)
@@ -83,7 +83,7 @@ class Provider:
         self.open -= 1
         writer.close()
 
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+    async def _receive(self, reader: asyncio.StreamReader) -> Request | None:
         head = await reader.readuntil(b"\r\n\r\n")
         start, *lines = head[:-4].split(b"\r\n")
         headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
@@ -93,12 +93,11 @@ class Provider:
         if not self.read_bodies:
             pass
         elif framing.get(b"transfer-encoding") == b"chunked":
-            while size := int((await reader.readline()).strip(), 16):
+            while size := int((await reader.readuntil(b"\n")).strip(), 16):
                 body += (await reader.readexactly(size + 2))[:-2]
             await reader.readline()
         else:
             body = await reader.readexactly(int(framing.get(b"content-length", b"0")))
-        del writer
         return Request(method, target, headers, body)
 
     async def _play(self, script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

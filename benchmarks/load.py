@@ -1,0 +1,131 @@
+"""A load client on raw sockets: it sends the same bytes again and again and takes the time of every answer."""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass, field
+from typing import cast
+
+import uvloop
+
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+COMPRESSION = re.compile(rb"x-laconic-ms: *([\d.]+)")
+STAMP = re.compile(rb'"at":(\d+)')
+WARM_UP_SECONDS = 0.3
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Times:
+    """Milliseconds. `latency` from the request's last byte written to the answer's last read; `compression` what the
+    answers said of themselves; `first` to the first event of a stream; `events` from sending an event to reading it."""
+
+    latency: list[float] = field(default_factory=list)
+    compression: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    events: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Caller(asyncio.Protocol):
+    """One connection that is never idle before `until`; what began before `since` is not counted."""
+
+    def __init__(self, request: bytes, since: float, until: float, times: Times) -> None:
+        self.request = request
+        self.since = since
+        self.until = until
+        self.times = times
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own is none
+        self.call()
+
+    def call(self) -> None:
+        self.data = b""
+        self.end = 0
+        self.began = time.perf_counter_ns()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter_ns()
+        self.data = self.data + data if self.data else data
+        if not self.end and not self.read_head():
+            return
+        if self.end < 0:
+            self.read_events(data, now)
+            if not self.data.endswith(b"0\r\n\r\n"):
+                return
+        elif len(self.data) < self.end:
+            return
+        if self.began / 1e9 >= self.since:
+            self.times.latency.append((now - self.began) / 1e6)
+        if now / 1e9 < self.until:
+            self.call()
+        elif not self.done.done():
+            self.done.set_result(None)
+
+    def read_head(self) -> bool:
+        at = self.data.find(b"\r\n\r\n")
+        if at < 0:
+            return False
+        head = self.data[:at]
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(RuntimeError(head.decode("latin-1")))
+            return False
+        length = LENGTH.search(head)
+        self.end = at + 4 + int(length[1]) if length else -1
+        if told := COMPRESSION.search(head):
+            self.times.compression.append(float(told[1]))
+        return True
+
+    def read_events(self, data: bytes, now: int) -> None:
+        stamps = STAMP.findall(data)
+        if stamps and self.data.count(b'"at":') == len(stamps):
+            self.times.first.append((now - self.began) / 1e6)
+        self.times.events += [(now - int(stamp)) / 1e6 for stamp in stamps]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the connection was closed"))
+
+
+def request(host: str, body: bytes) -> bytes:
+    """A chat request as an OpenAI client would send it."""
+    lines = (
+        b"POST /v1/chat/completions HTTP/1.1",
+        b"host: " + host.encode(),
+        b"accept-encoding: gzip, deflate",
+        b"connection: keep-alive",
+        b"accept: application/json",
+        b"content-type: application/json",
+        b"user-agent: OpenAI/Python 3.0.0",
+        b"x-stainless-lang: python",
+        b"x-stainless-package-version: 3.0.0",
+        b"x-stainless-os: Linux",
+        b"x-stainless-arch: x64",
+        b"x-stainless-runtime: CPython",
+        b"x-stainless-async: false",
+        b"authorization: Bearer sk-not-a-key",
+        b"content-length: %d" % len(body),
+    )
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def run(port: int, body: bytes, concurrency: int, seconds: float) -> Times:
+    """Loads one port for a while, after a short warm-up. Raises where an answer is not 200."""
+    return uvloop.run(_run(port, request(f"127.0.0.1:{port}", body), concurrency, seconds))
+
+
+async def _run(port: int, data: bytes, concurrency: int, seconds: float) -> Times:
+    loop = asyncio.get_running_loop()
+    times = Times(seconds=seconds)
+    since = time.perf_counter() + WARM_UP_SECONDS
+    callers = [Caller(data, since, since + seconds, times) for _ in range(concurrency)]
+    for caller in callers:
+        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
+    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+        await asyncio.gather(*(caller.done for caller in callers))
+    for caller in callers:
+        caller.transport.close()
+    return times
