@@ -51,7 +51,7 @@ class Compression:
 @dataclass(frozen=True, slots=True)
 class Settings:
     upstreams: Mapping[str, Upstream]
-    routes: tuple[Route, ...]  # first match wins; the last one matches everything
+    routes: tuple[Route, ...]  # first match wins; without a match a request is refused
     policies: Mapping[str, Policy]
     host: str = "127.0.0.1"
     port: int = 8787
