@@ -204,7 +204,7 @@ class _Walk:
 
     def _members(self, at: int) -> Iterator[tuple[str, int]]:
         if self._source[at : at + 1] != "{":
-            raise UnknownShape("an object is missing")
+            raise UnknownShape("expected a JSON object")
         seen: set[str] = set()
         at = self._space(at + 1)
         if self._source[at : at + 1] == "}":
@@ -226,7 +226,7 @@ class _Walk:
 
     def _elements(self, at: int) -> Iterator[int]:
         if self._source[at : at + 1] != "[":
-            raise UnknownShape("a list is missing")
+            raise UnknownShape("expected a JSON list")
         at = self._space(at + 1)
         if self._source[at : at + 1] == "]":
             self._end = at + 1

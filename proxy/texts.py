@@ -1,0 +1,119 @@
+"""`laconic compress`: shortens texts from standard input or a JSON Lines file; no proxy, no request."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import track
+
+from compressors import Budget, Compressor, Task, load
+from compressors.spans import join
+from compressors.tokenizers import counter
+
+START = b'{"id": '  # of each line that this command writes
+
+
+@dataclass(frozen=True, slots=True)
+class Shortening:
+    """How texts are to be shortened. `question` stands for records that bring none of their own."""
+
+    compressor: str
+    budget: Budget
+    question: str = ""
+    encoding: str = "o200k_base"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    tokens_before: int
+    tokens_after: int
+    ms: float
+
+
+class BadRecord(ValueError):
+    """A line of the input file cannot be used; the message says which and why."""
+
+
+def shorten_text(text: str, how: Shortening, compressor: Compressor, question: str = "") -> Result:
+    """Spans are code points of `text`; the result never holds more tokens than the original."""
+    task = Task(text, how.budget, question or how.question, encoding=how.encoding)
+    started = perf_counter()
+    (kept,) = compressor.compress([task])
+    ms = (perf_counter() - started) * 1000
+    before, after = counter(how.encoding).count_all([text, join(text, kept.spans)])
+    if after >= before:
+        return Result(text, ((0, len(text)),) if text else (), before, before, ms)
+    return Result(join(text, kept.spans), kept.spans, before, after, ms)
+
+
+def shorten_lines(source: Path, target: Path, how: Shortening, errors: TextIO) -> int:
+    """Reads `{id, text, question?}` a line, appends `{id, text, spans, tokens_before, tokens_after, ms}` a line.
+
+    Records whose id already stands in `target` are passed over, so that a run that was stopped goes on where it was.
+    Lines that cannot be used are reported to `errors` and left out. Returns how many there were."""
+    compressor = load(how.compressor)
+    done = _done(target)
+    bad = 0
+    with source.open(encoding="utf-8") as lines, target.open("a", encoding="utf-8") as out:
+        total = sum(1 for _ in source.open("rb"))
+        for number, line in _progress(lines, total, errors):
+            try:
+                record = _record(line, source, number)
+            except BadRecord as error:
+                print(error, file=errors)
+                bad += 1
+                continue
+            if record is None or record["id"] in done:
+                continue
+            result = shorten_text(record["text"], how, compressor, record.get("question") or "")
+            row = {"id": record["id"], "text": result.text, "spans": result.spans}
+            row |= {"tokens_before": result.tokens_before, "tokens_after": result.tokens_after}
+            out.write(json.dumps(row | {"ms": round(result.ms, 3)}) + "\n")
+            out.flush()
+    return bad
+
+
+def _progress(lines: TextIO, total: int, errors: TextIO) -> Iterator[tuple[int, str]]:
+    console = Console(file=errors)
+    numbered = enumerate(lines, 1)
+    if not console.is_terminal:
+        return numbered
+    return iter(track(numbered, "compressing", total=total, console=console))
+
+
+def _record(line: str, source: Path, number: int) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadRecord(f"{source}:{number}: not JSON: {error.msg} at column {error.colno}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str) or "id" not in record:
+        raise BadRecord(f'{source}:{number}: expected an object with "id" and a string "text"')
+    if not isinstance(record.get("question"), str | None) or not isinstance(record["id"], str | int):
+        raise BadRecord(f'{source}:{number}: "question" must be a string, "id" a string or a whole number')
+    return record
+
+
+def _done(target: Path) -> set[str | int]:
+    """Ids that `target` holds. A last line that a stopped run left unfinished is taken away."""
+    if not target.exists():
+        return set()
+    raw = target.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    try:
+        ids = {json.loads(line)["id"] for line in whole.splitlines() if line.strip()}
+    except (ValueError, TypeError, KeyError):
+        ids = None
+    rest = raw[len(whole) :]
+    if ids is None or not (rest.startswith(START) or START.startswith(rest)):
+        raise BadRecord(f"{target}: holds something else than results of this command; name another file with --out")
+    if rest:
+        target.write_bytes(whole)
+    return ids
