@@ -1,0 +1,91 @@
+"""A bounded worker: a few threads, and a short queue in front of them.
+
+`asyncio.to_thread` and `ThreadPoolExecutor` take any amount of work, and the interpreter waits at exit for a thread
+that hangs. Here a job that hangs keeps its place, so that once all places are taken the next job is refused at once;
+and the threads are daemons, so that the process can always end.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar, TypeVarTuple
+
+from compressors.base import Overloaded
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
+
+
+class Worker:
+    """Runs jobs on at most `threads` threads, started when first needed; at most `queue` more jobs wait, in order."""
+
+    def __init__(self, threads: int, queue: int) -> None:
+        if threads < 1 or queue < 0:
+            raise ValueError(f"a worker needs threads >= 1 and queue >= 0, not {threads} and {queue}")
+        self._threads = threads
+        self._room = threads + queue
+        self._waiting: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        self._changed = threading.Condition()
+        self._started = 0
+        self._busy = 0
+        self._closed = False
+
+    def submit(self, work: Callable[[*Args], T], *args: *Args) -> "Future[T]":
+        """The result to come of `work(*args)`. Cancelling it while it waits gives its place back.
+
+        Raises `Overloaded` at once where every thread and every place in the queue is taken, or the worker is closed.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            self._drop_cancelled()
+            if self._closed:
+                raise Overloaded("the worker is closed")
+            if self._busy + len(self._waiting) >= self._room:
+                raise Overloaded(f"{self._busy} jobs run and {len(self._waiting)} wait: no room for another")
+            self._waiting.append((future, lambda: _deliver(future, work, *args)))
+            if self._started < min(self._threads, self._busy + len(self._waiting)):
+                self._started += 1
+                threading.Thread(target=self._serve, name=f"compressor-{self._started}", daemon=True).start()
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Cancels what waits and ends each thread with its job; returns at once."""
+        with self._changed:
+            self._closed = True
+            for future, _ in self._waiting:
+                future.cancel()
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _drop_cancelled(self) -> None:
+        self._waiting = deque(job for job in self._waiting if not job[0].cancelled())
+
+    def _serve(self) -> None:
+        while run := self._next():
+            run()
+            del run  # a result that nobody holds any more must not live until the next job
+            with self._changed:
+                self._busy -= 1
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            while True:
+                while self._waiting:
+                    future, run = self._waiting.popleft()
+                    if future.set_running_or_notify_cancel():
+                        self._busy += 1
+                        return run
+                if self._closed:
+                    return None
+                self._changed.wait()
+
+
+def _deliver(future: "Future[T]", work: Callable[[*Args], T], *args: *Args) -> None:
+    try:
+        result = work(*args)
+    except BaseException as error:  # noqa: BLE001  # not swallowed: raised where the result is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,220 @@
+"""Whatever goes wrong on the way, the bytes that the client sent go upstream, and the reason is said."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from compressors.base import Compressor, Kept, Rate, Task, UnknownCompressor
+from policies.base import Kind, Mode, Plan, Segment, Step
+from proxy.pipeline import Pipeline, Prepared
+from proxy.savings import Outcome
+from proxy.settings import Compression
+
+SENTENCES = [f"Sentence number {n} talks about the harbour and its {n} cranes." for n in range(40)]
+BODY = json.dumps(
+    {
+        "model": "gpt-4o",
+        "temperature": 1.0,
+        "messages": [
+            {"role": "system", "content": "Answer from the context only."},
+            {"role": "user", "content": "Context:\n" + " ".join(SENTENCES) + "\n\nQuestion: How many cranes has it?"},
+        ],
+    }
+).encode()
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A policy that sends every segment that may change through one compressor."""
+
+    compressor: str = "test"
+    mode: Mode = Mode.ON
+    name: str = "everything"
+
+    def plan(self, segments: Sequence[Segment]) -> Plan:
+        able = [n for n, s in enumerate(segments) if s.may_change and s.kind is Kind.CONTEXT]
+        steps = [
+            Step(s.field, s.start, s.end, (n,), self.compressor, Rate(0.5), s.question)
+            for n, s in enumerate(segments)
+            if n in able
+        ]
+        return Plan(tuple(steps), tuple("planned" if n in able else "kept" for n, _ in enumerate(segments)))
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A compressor that does what it is told."""
+
+    do: Callable[[Task], Kept]
+
+    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
+        return [self.do(t) for t in tasks]
+
+
+def half(task: Task) -> Kept:
+    return Kept(((0, len(task.text) // 2),))
+
+
+def prepare(compressor: Compressor, policy: Everything = Everything(), deadline_ms: float = 5000) -> Prepared:
+    async def run() -> Prepared:
+        pipeline = Pipeline(Compression(deadline_ms=deadline_ms), lambda _: compressor)
+        try:
+            return await pipeline.prepare(BODY, policy)
+        finally:
+            pipeline.close()
+
+    return asyncio.run(run())
+
+
+def test_a_compressor_that_works_makes_the_body_shorter_and_is_accounted_for() -> None:
+    prepared = prepare(Doing(half))
+    measured = prepared.measured
+    assert measured.outcome is Outcome.COMPRESSED
+    before, after = json.loads(BODY), json.loads(prepared.body)
+    assert after["messages"][0] == before["messages"][0]
+    assert after["messages"][1]["content"].endswith("Question: How many cranes has it?")
+    assert b'"temperature": 1.0' in prepared.body
+    assert measured.tokens_before is not None
+    assert measured.tokens_after is not None
+    assert measured.tokens_after < measured.tokens_before
+    assert {k.kind: k.after < k.before for k in measured.kinds}["context"]
+    assert dict(measured.reasons)["compressed"] == 1
+    assert [name for name, _ in measured.stages] == ["parse", "segment", "count", "plan", "compress", "verify"]
+
+
+def raises(_: Task) -> Kept:
+    raise ZeroDivisionError(f"the prompt says: {SENTENCES[7]}")
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"),
+    [
+        (raises, "error: ZeroDivisionError"),
+        (lambda t: Kept(((0, len(t.text) + 1),)), "error: CompressionError"),
+        (lambda t: Kept(((5, 9), (3, 4))), "error: CompressionError"),
+        (lambda t: Kept(((-3, 4),)), "error: CompressionError"),
+        (lambda t: Kept(((7, 7),)), "error: CompressionError"),
+        (lambda t: None, "error: AttributeError"),
+    ],
+)
+def test_a_compressor_that_breaks_leaves_the_body_as_it_was(do: Callable[[Task], Kept], reason: str) -> None:
+    prepared = prepare(Doing(do))
+    assert prepared.body == BODY
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, reason)
+    assert prepared.measured.tokens_before is None
+
+
+def test_a_failure_is_logged_without_a_word_of_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        prepare(Doing(raises))
+    assert "ZeroDivisionError" in caplog.text
+    assert "cranes" not in caplog.text
+
+
+@dataclass(frozen=True)
+class Short:
+    """A compressor that loses a task."""
+
+    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
+        return []
+
+
+def test_a_compressor_that_loses_a_task_leaves_the_body_as_it_was() -> None:
+    assert prepare(Short()).body == BODY
+
+
+def test_a_compressor_that_gains_nothing_leaves_the_body_as_it_was_and_says_so() -> None:
+    prepared = prepare(Doing(lambda t: Kept(((0, len(t.text)),))))
+    assert prepared.body == BODY
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.UNTOUCHED, "no gain")
+    assert prepared.measured.tokens_before == prepared.measured.tokens_after
+
+
+def test_a_compressor_that_takes_too_long_is_left_behind() -> None:
+    release = threading.Event()
+
+    def hangs(task: Task) -> Kept:
+        release.wait(10)
+        return half(task)
+
+    started = time.monotonic()
+    prepared = prepare(Doing(hangs), deadline_ms=100)
+    assert time.monotonic() - started < 5
+    release.set()
+    assert prepared.body == BODY
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, "deadline")
+
+
+def test_when_every_thread_hangs_and_the_queue_is_full_requests_go_on_without_waiting() -> None:
+    release = threading.Event()
+
+    def hangs(task: Task) -> Kept:
+        release.wait(10)
+        return half(task)
+
+    async def run() -> list[Prepared]:
+        pipeline = Pipeline(Compression(deadline_ms=300, workers=1, queue=1), lambda _: Doing(hangs))
+        try:
+            return await asyncio.gather(*(pipeline.prepare(BODY, Everything()) for _ in range(8)))
+        finally:
+            release.set()
+            pipeline.close()
+
+    prepared = asyncio.run(run())
+    assert all(p.body == BODY for p in prepared)
+    assert [p.measured.reason for p in prepared].count("overloaded") == 6
+
+
+def test_a_body_that_is_no_chat_request_is_untouched_and_says_why() -> None:
+    async def run() -> Prepared:
+        pipeline = Pipeline(Compression())
+        try:
+            return await pipeline.prepare(b'{"messages": "none"}', Everything())
+        finally:
+            pipeline.close()
+
+    prepared = asyncio.run(run())
+    assert prepared.body == b'{"messages": "none"}'
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.UNTOUCHED, "expected a JSON list")
+
+
+def test_audit_measures_and_sends_the_original() -> None:
+    prepared = prepare(Doing(half), Everything(mode=Mode.AUDIT))
+    assert prepared.body == BODY
+    assert prepared.measured.outcome is Outcome.AUDITED
+    assert (prepared.measured.tokens_after or 0) < (prepared.measured.tokens_before or 0)
+
+
+def test_off_does_not_even_read_the_body() -> None:
+    prepared = prepare(Doing(raises), Everything(mode=Mode.OFF))
+    assert (prepared.body, prepared.measured.outcome) == (BODY, Outcome.BYPASSED)
+
+
+def test_missing_names_the_compressors_that_cannot_run() -> None:
+    pipeline = Pipeline(Compression())
+    try:
+        assert pipeline.missing(["whitespace"]) == ()
+        (problem,) = pipeline.missing(["whitespace", "nonsense"])
+        assert problem.startswith("nonsense: no compressor is called 'nonsense'")
+    finally:
+        pipeline.close()
+
+
+def test_an_unknown_compressor_fails_open() -> None:
+    def load(name: str) -> Compressor:
+        raise UnknownCompressor(name)
+
+    async def run() -> Prepared:
+        pipeline = Pipeline(Compression(), load)
+        try:
+            return await pipeline.prepare(BODY, Everything())
+        finally:
+            pipeline.close()
+
+    assert asyncio.run(run()).measured.reason == "error: UnknownCompressor"
