@@ -1,6 +1,6 @@
 """How much of what a question needs survives compression: answer strings and evidence kept, without a model.
 
-    python benchmarks/quality.py --data DIR [--sets nq hotpot] [--limit 500] [--rates 0.5 0.25] [--half held] [--json FILE]
+    python benchmarks/quality.py --data DIR [--sets nq hotpot] [--limit 500] [--rates 0.5 0.25] [--json FILE]
 
 DIR holds `qa_*.jsonl.gz`, one object a line:
 {"id", "lang", "question", "answers": [...], "documents": [{"title", "text", "is_gold"}],

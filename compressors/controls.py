@@ -5,7 +5,7 @@ from hashlib import blake2b
 from random import Random as Generator
 
 from compressors.base import Kept, Task
-from compressors.selection import fits, keep, layout, whole
+from compressors.selection import keep, keeps_all, layout, whole
 
 
 class Identity:
@@ -22,7 +22,7 @@ class Random:
         return [self._shorten(task) for task in tasks]
 
     def _shorten(self, task: Task) -> Kept:
-        if fits(task):
+        if keeps_all(task):
             return whole(task)
         digest = blake2b(task.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         lots = Generator(int.from_bytes(digest, "big"))  # `hash` differs from process to process
@@ -37,7 +37,7 @@ class Ends:
         return [self._shorten(task) for task in tasks]
 
     def _shorten(self, task: Task) -> Kept:
-        if fits(task):
+        if keeps_all(task):
             return whole(task)
         parts = layout(task)
         last = len(parts.units) - 1

@@ -10,15 +10,17 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log
 
 import numpy as np
 
-from compressors import bm25, spans
+from compressors import spans
 from compressors.base import Kept, Span, Task
-from compressors.bm25 import Ranking, Vector
-from compressors.selection import fits, keep, layout, whole
+from compressors.bm25 import Vector, rank
+from compressors.selection import keep, keeps_all, layout, whole
 
-_STEM = 5  # characters of a word that are compared: a stemmer for every inflecting language at once
+_STEM = 4  # a word counts whole and by so many first characters: a stemmer for every inflecting language at once
 _HEADING = 100  # code points; a longer line is no heading
 
 
@@ -54,7 +56,7 @@ class Lexical:
         return [self._shorten(task) for task in tasks]
 
     def _shorten(self, task: Task) -> Kept:
-        if fits(task):
+        if keeps_all(task):
             return whole(task)
         parts = layout(task)
         return keep(parts, relevance(task, parts.units, self._weights)) if len(parts.units) > 1 else whole(task)
@@ -64,7 +66,7 @@ def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float
     """One score a unit, 0..1, in steps of 0.0001 so that rounding on another machine changes nothing."""
     found = passages(task, units)
     words = [_stems(task.text[start:end]) for start, end in units]
-    headings = [_stems(passage.heading) for passage in found]
+    headings = [[word for word in _stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
     query = _stems(task.question)
     if set(query).isdisjoint(word for group in (*words, *headings) for word in group):
         query = _telling(words, weights.keywords)
@@ -73,62 +75,75 @@ def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float
     heads = [[numbers[word] for word in heading] for heading in headings]
     asked = [numbers[word] for word in query]
 
-    owner = np.repeat(np.arange(len(found)), [passage.last - passage.first for passage in found])
+    owner = [n for n, passage in enumerate(found) for _ in range(passage.first, passage.last)]
     opening = np.zeros(len(units))
     opening[[passage.first for passage in found]] = 1
-    whole_passages = [heads[p] + [i for u in ids[found[p].first : found[p].last] for i in u] for p in range(len(found))]
-    by_passage = bm25.rank(whole_passages, asked, len(numbers) + 1)
-    with_heading = [heads[p] * weights.heading + ids[u] for u, p in enumerate(owner)]
-    near = _scaled(by_passage.scores)[owner]
-    own = _scaled(bm25.rank(with_heading, asked, len(numbers) + 1).scores)
-    score = _scaled(own + weights.passage * near + weights.neighbour * _beside(own, owner) + weights.opening * opening * near)
-    linked = _links(score, [set(u) for u in ids], owner, [set(h) for h in heads], by_passage, weights.links_from)
-    return [round(float(s), 4) for s in _scaled(score + weights.link * linked[owner] * (1 + opening))]
+    joined = [
+        [*head, *(i for unit in ids[p.first : p.last] for i in unit)] for p, head in zip(found, heads, strict=True)
+    ]
+    by_passage = rank(joined, asked, len(numbers) + 1)
+    by_unit = rank(
+        [heads[n] * weights.heading + unit for n, unit in zip(owner, ids, strict=True)], asked, len(numbers) + 1
+    )
+    own, near = _scaled(by_unit.scores), _scaled(by_passage.scores)[owner]
+    beside = weights.neighbour * _beside(own, np.array(owner))
+    score = _scaled(own + beside + (weights.passage + weights.opening * opening) * near)
+
+    best = np.argsort(-score.round(4), kind="stable")[: weights.links_from].tolist()
+    naming = [(owner[u], float(score[u]), frozenset(ids[u])) for u in best]
+    linked = np.array(_links(naming, [frozenset(head) for head in heads], by_passage.rarity))[owner]
+    return [round(float(s), 4) for s in _scaled(score + weights.link * linked * (1 + opening))]
 
 
 def passages(task: Task, units: Sequence[Span]) -> list[Passage]:
-    """The units grouped by the task's documents, else by blank lines (lines, where it has no blank ones).
+    """The units grouped by the task's documents, else by blank lines (by lines, where it has no blank ones).
 
     A heading is what stands before a passage and may not be dropped (a title, protected), or its first short line.
     """
     text = task.text
-    starts = [start for start, _ in task.documents]
-    gaps = [text[start + len(text[start:end].rstrip()) : then] for (start, end), (then, _) in zip(units, units[1:], strict=False)]
-    lines = 2 if any(gap.count("\n") > 1 for gap in gaps) else 1
-    firsts = [0]
-    for i, gap in enumerate(gaps, 1):
-        if starts:
-            begins = bisect_right(starts, units[i][0]) != bisect_right(starts, units[i - 1][0])
-        else:
-            lone = firsts[-1] == i - 1 and _is_heading(text, units[i - 1])
-            begins = (gap.count("\n") >= lines and not lone) or ("\n" in gap and not gap.isspace())
-        if begins:
-            firsts.append(i)
-    before = [text[: units[0][0]], *(gaps[i - 1] for i in firsts[1:])]
+    gaps = [text[: units[0][0]], *(text[spans.solid(text, unit) : after[0]] for unit, after in pairwise(units))]
+    starts = sorted(_by_document(task, units) if task.documents else _by_blank_lines(text, units, gaps))
     found = []
-    for first, last, gap in zip(firsts, [*firsts[1:], len(units)], before, strict=True):
-        heading = gap.strip()[-2 * _HEADING :]
+    for first, last in pairwise([0, *starts, len(units)]):
+        heading = gaps[first].strip()[-2 * _HEADING :]
         if not heading and last - first > 1 and _is_heading(text, units[first]):
             heading = text[slice(*units[first])]
         found.append(Passage(first, last, heading))
     return found
 
 
+def _by_document(task: Task, units: Sequence[Span]) -> Iterator[int]:
+    starts = [start for start, _ in task.documents]
+    numbers = [bisect_right(starts, start) for start, _ in units]
+    return (i for i, (before, number) in enumerate(pairwise(numbers), 1) if before != number)
+
+
+def _by_blank_lines(text: str, units: Sequence[Span], gaps: Sequence[str]) -> Iterator[int]:
+    lines = 2 if any(gap.count("\n") > 1 for gap in gaps) else 1
+    last = 0
+    for i, gap in enumerate(gaps[1:], 1):
+        under_heading = last == i - 1 and _is_heading(text, units[last])
+        if (gap.count("\n") >= lines and not under_heading) or ("\n" in gap and not gap.isspace()):
+            last = i
+            yield i
+
+
 def _is_heading(text: str, unit: Span) -> bool:
-    line = text[slice(*unit)]
-    solid = line.rstrip()
-    return "\n" in line[len(solid) :] and len(solid) <= _HEADING and (solid[-1].isalnum() or solid[-1] in ":*#=")
+    solid = text[unit[0] : spans.solid(text, unit)]
+    ends_line = "\n" in text[unit[0] + len(solid) : unit[1]]
+    return ends_line and len(solid) <= _HEADING and (solid[-1].isalnum() or solid[-1] in ":*#=")
 
 
 def _stems(text: str) -> list[str]:
-    return [word[:_STEM] for word in spans.terms(text)]
+    words = spans.terms(text)
+    return [word[:_STEM] for word in words] + [word for word in words if len(word) > _STEM]
 
 
 def _telling(words: Sequence[Sequence[str]], most: int) -> list[str]:
     """Words that several units share, but not most of them; ties go to the one that comes first."""
     shared = Counter(word for unit in words for word in dict.fromkeys(unit))
-    rank = {word: n * np.log(len(words) / n) for word, n in shared.items() if n > 1}
-    return sorted(rank, key=lambda word: -round(rank[word], 6))[:most]
+    worth = {word: n * log(len(words) / n) for word, n in shared.items() if n > 1}
+    return sorted(worth, key=lambda word: -round(worth[word], 6))[:most]
 
 
 def _scaled(values: Vector) -> Vector:
@@ -136,8 +151,8 @@ def _scaled(values: Vector) -> Vector:
     return values / best if best > 0 else values
 
 
-def _beside(values: Vector, owner: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Vector:
-    """The sum of the neighbours' scores within the passage: a pronoun's noun stands next door."""
+def _beside(values: Vector, owner: Vector) -> Vector:
+    """The sum of the neighbours' scores within the passage: what a pronoun stands for is next door."""
     together = owner[1:] == owner[:-1]
     beside = np.zeros_like(values)
     beside[1:] += values[:-1] * together
@@ -145,15 +160,21 @@ def _beside(values: Vector, owner: "np.ndarray[tuple[int], np.dtype[np.intp]]") 
     return beside
 
 
-def _links(score, names, owner, heads, by_passage: Ranking, most: int) -> Vector:
-    """How well the best units name each passage's heading, 0..1; a heading that every passage has names nothing."""
-    links = np.zeros(len(heads))
-    weight = [sum(by_passage.rarity[i] for i in head) for head in heads]
-    enough = 0.5 * np.log1p(len(heads))
-    best = sorted(range(len(score)), key=lambda u: (-round(score[u], 4), u))[:most]
-    for p, head in enumerate(heads):
-        for u in best if weight[p] > 0 else ():
-            if owner[u] != p:
-                share = sum(by_passage.rarity[i] for i in head & names[u]) / weight[p]
-                links[p] = max(links[p], score[u] * share**2 * min(1, weight[p] / enough))
+def _links(
+    naming: Sequence[tuple[int, float, frozenset[int]]], heads: Sequence[frozenset[int]], rarity: Vector
+) -> list[float]:
+    """How well good units, each (its passage, its score, its terms), name each passage's heading: 0..1.
+
+    Terms weigh by their rarity among the passages, so that a heading that every passage has names nothing.
+    """
+    enough = 0.5 * log(1 + len(heads))
+    links = []
+    for passage, head in enumerate(heads):
+        weight = float(sum(rarity[i] for i in head))
+        shares = (
+            score * (sum(rarity[i] for i in head & terms) / weight) ** 2
+            for own, score, terms in naming
+            if own != passage and weight > 0
+        )
+        links.append(max(shares, default=0.0) * min(1.0, weight / enough))
     return links

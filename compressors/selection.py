@@ -1,7 +1,7 @@
 """What every unit-dropping compressor shares: which units may go, what they cost, and which stay within a budget."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from compressors import spans
@@ -25,7 +25,7 @@ def whole(task: Task) -> Kept:
     return Kept(((0, len(task.text)),) if task.text else ())
 
 
-def fits(task: Task) -> bool:
+def keeps_all(task: Task) -> bool:
     """Whether the budget keeps everything anyway, as far as can be told without counting tokens."""
     budget = task.budget
     return budget.value <= 0 if isinstance(budget, Threshold) else isinstance(budget, Rate) and budget.value >= 1
@@ -33,19 +33,27 @@ def fits(task: Task) -> bool:
 
 def layout(task: Task) -> Layout:
     """Sentences of the task's text, cut at the borders of its documents, without those that are wholly protected."""
-    protected = spans.clip(task.protected, len(task.text))
-    units = tuple(_free(task.text, _split(task), protected))
-    # White space is counted with what follows it, as tokenizers merge it, so that the sum is close to the whole.
-    solid = [start + len(task.text[start:end].rstrip()) for start, end in units]
-    borders = [0, *(edge for (start, _), end in zip(units, solid, strict=True) for edge in (start, end)), len(task.text)]
-    for i in range(2, len(borders) - 1, 2):
-        if not task.text[borders[i] : borders[i + 1]].strip():
-            borders[i + 1] = borders[i]
-    held = [spans.join(task.text, spans.intersect(protected, (unit,))) if protected else "" for unit in units]
-    count = counter(task.encoding).count_all
-    counts = count([task.text[a:b] for a, b in zip(borders, borders[1:], strict=False)])
-    costs = tuple(full - kept for full, kept in zip(counts[1::2], count(held), strict=True))
-    return Layout(task, units, costs, sum(counts))
+    text, protected = task.text, spans.clip(task.protected, len(task.text))
+    units = tuple(_free(text, _split(task), protected))
+    own, between, at = [], [], 0
+    for start, end in units:
+        solid = spans.solid(text, (start, end))
+        if not text[at:start].strip():  # tokenizers merge white space with what follows it
+            start = at
+        between.append(text[at:start])
+        own.append(text[start:solid])
+        at = solid
+    between.append(text[at:])
+    tokens = counter(task.encoding)
+    full = _counts(tokens, own)
+    held = _counts(tokens, [spans.join(text, spans.within(protected, *unit)) for unit in units])
+    costs = tuple(a - b for a, b in zip(full, held, strict=True))
+    return Layout(task, units, costs, sum(full) + sum(_counts(tokens, between)))
+
+
+def _counts(tokens: Counter, texts: Sequence[str]) -> list[int]:
+    found = iter(tokens.count_all([text for text in texts if text]))
+    return [next(found) if text else 0 for text in texts]
 
 
 def _split(task: Task) -> Iterator[Span]:
@@ -58,12 +66,11 @@ def _split(task: Task) -> Iterator[Span]:
         yield start, end
 
 
-def _free(text: str, units: Iterator[Span], protected: Sequence[Span]) -> Iterator[Span]:
-    """Each unit without the protected stretches at its edges; those without a free character that shows are left out."""
-    starts = [start for start, _ in protected]
+def _free(text: str, units: Iterable[Span], protected: Sequence[Span]) -> Iterator[Span]:
+    """Each unit without the protected stretches at its edges; left out where nothing that shows is free."""
     for start, end in units:
-        near = protected[max(bisect_right(starts, start) - 1, 0) : bisect_left(starts, end)]
-        gaps = spans.intersect(spans.complement(near, len(text)), ((start, end),)) if near else ((start, end),)
+        held = spans.within(protected, start, end)
+        gaps = spans.complement(held, end, start) if held else ((start, end),)
         showing = [gap for gap in gaps if not text[gap[0] : gap[1]].isspace()]
         if showing:
             yield showing[0][0], gaps[-1][1] if gaps[-1][1] == end else showing[-1][1]
@@ -88,7 +95,9 @@ def keep(parts: Layout, scores: Sequence[float]) -> Kept:
     if len(chosen) == len(order):
         return whole(task)
     kept = Kept(spans.merge([*_stretches(parts, chosen), *spans.clip(task.protected, len(task.text))]))
-    return kept if _shorter(task, kept, counter(task.encoding)) else whole(task)
+    saved = sum(cost for i, cost in enumerate(parts.costs) if i not in chosen)
+    # The costs are exact but for a token where two units meet; only a small saving can be none, or worse.
+    return kept if saved > 2 * len(parts.units) or _shorter(task, kept) else whole(task)
 
 
 def _target(budget: Rate | Tokens, total: int) -> float:
@@ -116,8 +125,8 @@ def _stretches(parts: Layout, chosen: set[int]) -> Iterator[Span]:
         while i + 1 < len(units) and i + 1 not in chosen and units[i + 1][0] == units[i][1]:
             i += 1
         (start, _), (_, end) = units[first], units[i]
-        tail = _blank_before(text, end, start)
-        before = _blank_before(text, start, units[first - 1][0] if first else start)
+        tail = spans.solid(text, (start, end))
+        before = spans.solid(text, (units[first - 1][0] if first else start, start))
         if end == len(text) or text.count("\n", tail, end) > text.count("\n", before, start):
             yield at, before
             yield tail, end
@@ -128,10 +137,6 @@ def _stretches(parts: Layout, chosen: set[int]) -> Iterator[Span]:
     yield at, len(text)
 
 
-def _blank_before(text: str, end: int, floor: int) -> int:
-    """Where the white space that ends at `end` begins, not before `floor`."""
-    return floor + len(text[floor:end].rstrip())
-
-
-def _shorter(task: Task, kept: Kept, tokens: Counter) -> bool:
-    return tokens.count(spans.join(task.text, kept.spans)) < tokens.count(task.text)
+def _shorter(task: Task, kept: Kept) -> bool:
+    count = counter(task.encoding).count
+    return count(spans.join(task.text, kept.spans)) < count(task.text)

@@ -7,6 +7,7 @@ single call into the regex engine works through more than one unit, so that othe
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
 from compressors.base import Span
@@ -22,15 +23,17 @@ _BORDER = re.compile(
     r"|(?<=[\u0e00-\u0e7f])(?P<thai> ++)(?=[\u0e00-\u0e7f])"
 )
 _LAST_WORD = re.compile(r"[^\s(\[\"'“„«]*$")
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof rev hon gen col lt sgt capt gov sen rep st mt ft vs etc al inc ltd co corp jr sr no nos vol ed eds "
-    "fig figs eq eqs sec ch pp p cf ca approx dept est esp resp jan feb mar apr jun jul aug sep sept oct nov dec "
-    "nr bzw usw ggf evtl bspw vgl abs art str tel hr fr hrsg inkl exkl zzgl mio mrd geb gest jh "
-    "mm mme mlle mgr sra srta ud uds av avda núm pág págs dña ing arq lic "
-    "sig sigg dott avv pag гг вв тыс млн млрд руб ул им стр см рис табл др пр напр "
-    "tj tzv např č str ul dl pl nl d.h z.b u.a i.e e.g a.m p.m αρ σελ κ κα δρ μ.χ π.χ π.μ μ.μ tp ths ts "
-    "dz yy dl gg vd vb örn bkz yrd doç alm fr".split()
-)
+_ABBREVIATIONS = """
+mr mrs ms dr prof rev gov sgt capt lt col rep st mt vs etc al inc ltd corp jr sr ed eds cf ca approx dept esp resp
+bzw usw ggf evtl bspw vgl hrsg inkl exkl zzgl mio mrd geb gest mm mme mlle mgr sra srta ud uds av avda dña ing lic
+sig dott avv гг вв тыс млн млрд руб ул им стр рис табл пр напр tj tzv např αρ σελ δρ örn bkz yrd doç
+"""
+_BEFORE_NUMBERS = """
+no nos nr núm vol fig figs eq eqs sec ch pp p pág págs art abs str tel cap см
+jan feb mar apr jun jul aug sep sept oct nov dec
+"""
+_ALWAYS = frozenset(_ABBREVIATIONS.split())
+_NUMBERED = frozenset(_BEFORE_NUMBERS.split())
 
 
 def sentences(text: str) -> list[Span]:
@@ -38,7 +41,7 @@ def sentences(text: str) -> list[Span]:
 
     A unit ends with the white space after it, so that dropping it leaves clean text. Scripts: Latin, Cyrillic, Greek,
     Arabic, Devanagari and other Indic, Chinese, Japanese, Korean, Thai (clauses, at spaces), Armenian, Ethiopic.
-    A lower-case letter after a full stop or line break means that the sentence goes on (unless the text has no capitals).
+    A lower-case letter after a full stop or a line break means that the sentence goes on, in a text with capitals.
     """
     units: list[Span] = []
     start = 0
@@ -67,17 +70,19 @@ def _ends_unit(text: str, start: int, match: re.Match[str], cased: bool) -> bool
     stop = match["stop"]
     if stop in ";\u037e":  # the Greek question mark looks like a semicolon
         return "\u0370" <= text[at - 1 : at] <= "\u1fff"
-    return stop != "." or not _is_abbreviation(text, max(start, at - 16), at, "\n" in match["gap"])
+    if stop != "." or "\n" in match["gap"]:
+        return True
+    return not _is_abbreviation(text[max(start, at - 16) : at], text[match.end()])
 
 
-def _is_abbreviation(text: str, start: int, stop: int, line_ends: bool) -> bool:
-    """Whether the full stop at `stop` closes an abbreviation, an initial or an ordinal and not a sentence."""
-    found = _LAST_WORD.search(text[start:stop])
-    word = found.group() if found else ""
-    if line_ends:
-        return False
-    short_number = word.isdecimal() and len(word) <= 2
-    return short_number or (len(word) == 1 and word.isalpha()) or "." in word or word.lower() in _ABBREVIATIONS
+def _is_abbreviation(before: str, after: str) -> bool:
+    """Whether a full stop closes an abbreviation, an initial or an ordinal and not a sentence."""
+    found = _LAST_WORD.search(before)
+    word = found.group().lower() if found else ""
+    if word in _NUMBERED:
+        return after.isdecimal()
+    ordinal_or_initial = (word.isdecimal() and len(word) <= 2) or (word.isalpha() and len(word) == 1)
+    return ordinal_or_initial or "." in word or word in _ALWAYS
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[Span]:
@@ -91,7 +96,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[Span]:
     yield start, end
 
 
-# Scripts that write no spaces between words are indexed by pairs of characters, as is Hangul, whose words carry particles.
+# Scripts without spaces are indexed by pairs of characters, and so is Hangul, whose words carry particles.
 _DENSE = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
     r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -141,10 +146,18 @@ def clip(spans: Iterable[Span], length: int) -> tuple[Span, ...]:
     return merge((max(start, 0), min(end, length)) for start, end in spans)
 
 
-def complement(spans: Sequence[Span], length: int) -> tuple[Span, ...]:
-    """What merged spans leave out of `0..length`."""
-    edges = [0, *(edge for span in spans for edge in span), length]
+def complement(spans: Sequence[Span], length: int, start: int = 0) -> tuple[Span, ...]:
+    """What merged spans, all of which lie in `start..length`, leave out of it."""
+    edges = [start, *(edge for span in spans for edge in span), length]
     return tuple((start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end)
+
+
+def within(spans: Sequence[Span], start: int, end: int) -> tuple[Span, ...]:
+    """`intersect` with one window, found by bisection."""
+    first = bisect_left(spans, (start, start))
+    if first and spans[first - 1][1] > start:
+        first -= 1
+    return tuple((max(a, start), min(b, end)) for a, b in spans[first : bisect_left(spans, (end, end), first)])
 
 
 def intersect(left: Sequence[Span], right: Sequence[Span]) -> tuple[Span, ...]:
@@ -160,6 +173,11 @@ def intersect(left: Sequence[Span], right: Sequence[Span]) -> tuple[Span, ...]:
         else:
             j += 1
     return tuple(common)
+
+
+def solid(text: str, span: Span) -> int:
+    """Where the white space at the end of a span begins."""
+    return span[0] + len(text[slice(*span)].rstrip())
 
 
 def join(text: str, spans: Iterable[Span]) -> str:

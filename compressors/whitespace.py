@@ -8,6 +8,7 @@ back-ticks, and columns that line up with the line above or below. In doubt it s
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from compressors import spans
 from compressors.base import Kept, Span, Task
@@ -141,7 +142,7 @@ def _inside(lines: Sequence[Line]) -> Iterator[Span]:
 def _between(text: str, lines: Sequence[Line], blocks: Sequence[Block]) -> Iterator[Span]:
     """Blank lines beyond one, unless they stand between two pieces of code."""
     edges = [Block(0, 0, False), *blocks, Block(len(lines), len(lines), False)]
-    for above, below in zip(edges, edges[1:], strict=False):
+    for above, below in pairwise(edges):
         if (above.code and below.code) or above.last == below.first:
             continue
         start = lines[above.last].start
