@@ -40,8 +40,9 @@ _SPEAKER = re.compile(
     r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?[ ]?[:：](?=\s|[^\x00-\x7f])",
     re.MULTILINE,
 )
+_ALARM = re.compile(r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$", re.M | re.I)
 _NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?:[:|│→]|\t)", re.MULTILINE)
-_DDL = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b")
+_SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
 _CODE_STARTS = ("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ", "│", "+", "-")
 
 
@@ -97,7 +98,7 @@ def _reason(segment: Segment, shape: _Shape) -> str:
         return "numbered view of a file"
     if shape.task.edits and (segment.kind is Kind.CODE or _coded(segment.text)):
         return "edit target"
-    if _DDL.search(segment.text[:4000]):
+    if _SCHEMA.search(segment.text[:4000]):
         return "schema"
     return ""
 
@@ -122,8 +123,12 @@ def _holes(text: str) -> Iterator[Span]:
         yield opening[0], closing[1]
     if len(fences) % 2:
         yield fences[-1][0], len(text)
+    rows = text.count("\n") + 1
+    alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
+    if len(alarms) <= 0.2 * rows:
+        yield from alarms
     names = list(_matches(_SPEAKER, text))
-    if len(names) >= 3 and len(names) >= 0.5 * (text.count("\n") + 1):
+    if len(names) >= 3 and len(names) >= 0.5 * rows:
         yield from names
 
 

@@ -27,6 +27,7 @@ _VERBATIM = {
         r"\bimpartial judge\b|\b(?:act|acting) as (?:a |an )?(?:\w+ ){0,2}(?:judge|grader|evaluator)\b|\byou are (?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b"
         r"|" + _LEAD + r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+(?:\w+\s+){0,8}?"
         r"(?:answers?|responses?|completions?|submissions?|faithful\w*|factual\w*|correctness|hallucinat\w+|usefulness|useful|helpful)\b"
+        r"|(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b|\bevaluation (?:steps|criteria)\b"
         r"|\bwhich (?:answer|response|assistant|model|output) is better\b|\bverdicts?\b|\bgrading\b",
         re.IGNORECASE,
     ),

@@ -27,7 +27,8 @@ _WORDS: dict[Meaning, str] = {
         record records data table tables email emails report reports notes note memory memories summary environment
         attachment attachments materials material section paragraph paragraphs clauses clause manual review reviews
         entities entity relationships relations webpage website post story contract policy policies quotes minutes
-        csv html json rows details input_text dataset feedback lyrics corpus
+        csv html json rows details input_text dataset feedback corpus mail mails findings
+        ergebnis ergebnisse résultat résultats resultado resultados risultato risultati результат результаты sonuçlar wyniki
         kontext dokument dokumente quelle quellen auszug auszüge textauszug abschnitt abschnitte unterlagen
         informationen wissen protokoll bericht daten notizen hintergrund fundstellen
         contexte documents source sources extrait extraits passage informations connaissances texte données rapport
@@ -45,7 +46,7 @@ _WORDS: dict[Meaning, str] = {
         code file files diff patch schema repository codebase repo commit ddl prefix suffix snippet script
         datei dateien quelltext quellcode fichier fichiers archivo archivos código ficheiro arquivo codice""",
     Meaning.HISTORY: """
-        history histories conversation conversations chat dialogue dialog messages turns
+        history histories conversation conversations chat dialogue dialog messages turns thread discussion fil
         verlauf gesprächsverlauf chatverlauf unterhaltung gespräch bisheriges historique conversation historial
         conversación histórico conversa cronologia conversazione geschiedenis gesprek historia rozmowa история диалог
         переписка sohbet geçmişi المحادثة سجل इतिहास बातचीत riwayat percakapan""",
@@ -100,7 +101,7 @@ _UNSPACED: dict[Meaning, tuple[str, ...]] = {
     Meaning.CONTEXT: (
         *("文脈", "コンテキスト", "文書", "資料", "情報", "参考", "抜粋", "規程", "記事", "本文", "文章", "マニュアル", "議事録"),
         *("上下文", "文档", "文件", "资料", "信息", "背景", "内容", "片段", "知识", "检索", "搜索结果", "原文", "材料"),
-        *("문맥", "컨텍스트", "문서", "자료", "정보", "참고", "본문", "내용", "발췌", "검색"),
+        *("문맥", "컨텍스트", "문서", "자료", "정보", "참고", "본문", "내용", "발췌", "검색", "結果", "结果", "결과"),
     ),
 }
 
@@ -135,6 +136,8 @@ def meaning(title: str) -> Meaning | None:
     parts = words(title.partition("(")[0]) or words(title)
     if _GIVEN.intersection(parts) and _ANSWERS.intersection(parts):
         return Meaning.EXISTING
+    if any(_OF.get(part) is Meaning.EXAMPLE for part in parts):
+        return Meaning.EXAMPLE
     for part in parts:
         if found and part in _CUT:
             break

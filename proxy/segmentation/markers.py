@@ -45,7 +45,7 @@ _HEADING = re.compile(r"(#{1,6})\s+(\S.{0,160})$")
 _BOLD = re.compile(r"(\*\*|__)([^*_\n]{2,100})\1[:：]?$")
 _TITLED_RULE = re.compile(r"([-=*~#+]{2,40}) ?([^-=*~#+\s][^\n]{0,100}?) ?([-=*~#+]{2,40})$")
 _BRACKETED = re.compile(r"(?:\[\[ ?#* ?|\[|【|〔|《|<<|«)([^\[\]【】〔〕《》«»\n]{2,80}?)(?: ?#* ?\]\]|\]|】|〕|》|>>|»)[:：]?$")
-_LABEL = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?(?:[:：](?:\*\*|__)?)(?=\s|$)")
+_LABEL = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)")
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
@@ -146,6 +146,8 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
         return found
     if not found and (one := _titled(text, a, b) or _labelled(text, a, b)):
         found = [one]
+        if one.inline and text.startswith("<", at := _stripped(text, one.end, b)[0]):
+            found.extend(_tags(text, at, b))
     if last := _trailing_tag(text, found[-1].end if found else a, b):
         found.append(last)
     return found

@@ -8,7 +8,7 @@ from policies.base import Kind
 from proxy.segmentation import labels, shapes
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import lines
-from proxy.segmentation.sections import Section, announces, blocks, read
+from proxy.segmentation.sections import Section, announces, blocks, points_back, read
 
 BULK = 250  # characters from which an unlabelled paragraph may be pasted material
 
@@ -40,6 +40,7 @@ _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 _COLON = re.compile(r"([^\W\d_][^:：\n]{0,30})[:：]")
 _QUOTES = {'"': '"', "'": "'", "«": "»", "“": "”", "„": "“", "「": "」", "『": "』", "‘": "’"}
+_CDATA = "<![CDATA["
 _LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _FORMAT = re.compile(
     r"\b(?:format\w*|schema|example|template|respond|return|output|as follows|like this|such as|syntax|beispiel|exemple"
@@ -50,15 +51,26 @@ _FORMAT = re.compile(
 
 def cut(text: str, role: str) -> list[Piece]:
     """The pieces of a text, ordered, apart, covering all that is not blank. `role` as in the message."""
-    if role in ("tool", "function"):
-        return list(documents(text, 0, len(text), Kind.TOOL_OUTPUT, ""))
     whole = _strip(text, 0, len(text))
+    if role in ("tool", "function"):
+        return list(_tool_output(text, *whole))
     if role == "user" and shapes.jsonlike(text[whole[0] : whole[1]]):
         return list(_json(text, *whole, Kind.CONTEXT, ""))
     sections = read(text, role)
     if role == "assistant" and not any(s.meaning in (Meaning.OBSERVATION, Meaning.STEP) for s in sections):
         return [Piece(*whole, Kind.HISTORY)] if whole[0] < whole[1] else []
     return list(_Cutter(text, role, sections).run())
+
+
+def _tool_output(text: str, start: int, end: int) -> Iterator[Piece]:
+    if not text.startswith("<", start) or shapes.data(text[start:end]):
+        yield from documents(text, start, end, Kind.TOOL_OUTPUT, "")
+        return
+    for section in read(text, "tool"):
+        if section.marker:
+            yield Piece(*_strip(text, section.start, section.end), Kind.OTHER)
+        else:
+            yield from documents(text, section.start, section.end, Kind.TOOL_OUTPUT, section.title)
 
 
 def _strip(text: str, start: int, end: int) -> tuple[int, int]:
@@ -74,22 +86,32 @@ class _Cutter:
     text: str
     role: str
     sections: list[Section]
+    answers: int = 0
 
     def run(self) -> Iterator[Piece]:
+        self.answers = sum(1 for s in self.sections if s.meaning is Meaning.ANSWER and s.closed)
         labelled = any(not s.marker and s.meaning in _LABELLED and s.end - s.start >= 100 for s in self.sections)
         asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in self.sections)
-        before = ""
         for i, section in enumerate(self.sections):
-            stretch = self.text[section.start : section.end]
+            before = self.text[max(0, section.start - 300) : section.start].rstrip(" \n`")
             if section.marker:
                 a, b = _strip(self.text, section.start, section.end)
                 yield Piece(a, b, Kind.OTHER)
             elif section.meaning is None:
                 yield from self.loose(section, before, labelled, asked)
+            elif section.meaning is Meaning.QUESTION and section.inline:
+                yield from self.asked_inline(section, labelled)
             else:
                 yield from self.known(section, i)
-            if not section.marker:
-                before = stretch
+
+    def asked_inline(self, section: Section, labelled: bool) -> Iterator[Piece]:
+        """`Question: ...` is one paragraph long; what follows it is read as if it stood alone."""
+        found = list(blocks(self.text, section.start, section.end))
+        yield Piece(*found[0], Kind.QUESTION)
+        if self.role == "user" and found[1:]:
+            yield from self.unlabelled(found[1:], "", labelled, True)
+        else:
+            yield from (Piece(a, b, Kind.QUESTION) for a, b in found[1:])
 
     def known(self, section: Section, i: int) -> Iterator[Piece]:
         meaning = section.meaning
@@ -102,12 +124,14 @@ class _Cutter:
             yield Piece(a, b, Kind.INSTRUCTION)
         elif meaning is Meaning.EXISTING:
             yield Piece(a, b, kind, section.title, "existing answer")
+        elif meaning is Meaning.ANSWER and section.closed and self.answers > 1:
+            yield from documents(self.text, a, b, Kind.CONTEXT, section.title)
         elif meaning is Meaning.ANSWER and self.role != "assistant":
             yield from self.answer(a, b)
         elif kind in _MATERIAL and meaning is not Meaning.STEP:
             if self.role == "system" and not self.material_in_system(section):
                 yield Piece(a, b, Kind.INSTRUCTION)
-            elif section.closed or section.fenced:
+            elif section.fenced or (section.closed and not self.edged(a, b)):
                 yield from documents(self.text, a, b, kind, section.title)
             else:
                 yield from self.trimmed(a, b, kind, section.title)
@@ -121,6 +145,12 @@ class _Cutter:
             return not shapes.addressed(text[:400]) or len(text) > 1500
         size = sum(d - c for c, d in blocks(self.text, section.start, section.end) if self.template_kind(c, d) is None)
         return size >= 400
+
+    def edged(self, a: int, b: int) -> bool:
+        """Whether a closed section ends with sentences of the template after all."""
+        found = list(blocks(self.text, max(a, b - 3000), b))
+        c, d = found[-1] if found else (a, b)
+        return d - c <= 300 and b - a > d - c and self.template_kind(c, d) is Kind.INSTRUCTION
 
     def answer(self, a: int, b: int) -> Iterator[Piece]:
         for c, d in blocks(self.text, a, b):
@@ -160,6 +190,8 @@ class _Cutter:
             return None
         if b - a <= 400 and block[-1] in ":：":
             return Kind.OTHER
+        if shapes.placeholders(block) or (b - a <= 200 and points_back(block)):
+            return Kind.INSTRUCTION
         if self.role == "system" and (_LISTED.match(block) or shapes.addressed(block, strictly=True)):
             return Kind.INSTRUCTION
         if b - a <= 400 and shapes.asks(block):
@@ -191,7 +223,7 @@ class _Cutter:
         said: Meaning | None = None
         for a, b in found:
             block = self.text[a:b]
-            if said and b - a >= BULK and self.template_kind(a, b) is None:
+            if said and shapes.weight(block) >= BULK and self.template_kind(a, b) is None:
                 yield from documents(self.text, a, b, _KINDS[said], "")
                 continue
             yield Piece(a, b, Kind.INSTRUCTION)
@@ -204,7 +236,7 @@ class _Cutter:
         texts = [self.text[a:b] for a, b in found]
         bulk = [self.pasted(t) for t in texts]
         said = [bool(announces(t)) for t in [before, *texts]]
-        if labelled or asked:
+        if labelled:
             bulk = [is_bulk and said[i] for i, is_bulk in enumerate(bulk)]
         alone = all(bulk) and not asked
         if alone and not any(map(shapes.data, texts)) and sum(map(len, texts)) < 1000:
@@ -239,7 +271,7 @@ class _Cutter:
             return False
         if shapes.data(block):
             return True
-        return len(block) >= BULK and not (shapes.addressed(block) or shapes.personal(block) or shapes.asks(block))
+        return shapes.weight(block) >= BULK and not (shapes.addressed(block) or shapes.personal(block) or shapes.asks(block))
 
 
 _LABELLED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
@@ -252,6 +284,16 @@ def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterat
         yield Piece(a, c, Kind.OTHER)
         a, b = _strip(text, c, b)
     if a >= b:
+        return
+    if text[a] in _QUOTES and text[b - 1] == _QUOTES[text[a]] and b - a > 2 and not shapes.jsonlike(text[a:b]):
+        yield Piece(a, a + 1, Kind.OTHER)
+        yield from documents(text, a + 1, b - 1, kind, title)
+        yield Piece(b - 1, b, Kind.OTHER)
+        return
+    if text.startswith(_CDATA, a) and text.endswith("]]>", a, b):
+        yield Piece(a, a + len(_CDATA), Kind.OTHER)
+        yield from documents(text, a + len(_CDATA), b - 3, kind, title)
+        yield Piece(b - 3, b, Kind.OTHER)
         return
     whole = text[a:b]
     if kind is not Kind.TOOL_OUTPUT and shapes.jsonlike(whole):
@@ -325,8 +367,10 @@ def _unquoted(text: str, piece: Piece) -> Iterator[Piece]:
 
 def _head(line: str, size: int, following: str, fresh: bool) -> int:
     """How much of a line is a document's mark, title or property; 0: none of it."""
+    if size <= 5 and not any(c.isalnum() for c in line):
+        return size
     mark = shapes.document_mark(line)
-    if mark:
+    if mark and not (size < 120 and _record_mark(line[:mark]) and shapes.document_mark(following[:80])):
         rest = line[mark:].strip()
         whole = size <= 200 and (not rest or rest[-1] in ":：" or shapes.headline(rest, following))
         return size if whole else mark
@@ -338,6 +382,8 @@ def _head(line: str, size: int, following: str, fresh: bool) -> int:
         return size
     if label and (fresh or named) and labels.meaning(label[1]) is Meaning.CONTEXT and len(label[1].split()) <= 2:
         return label.end()
+    if label and fresh and size - label.end() >= 100:
+        return label.end()
     if size <= 120 and line[-1] in ":：" and not shapes.keyword(line):
         return size
     if fresh and size <= 120 and following and shapes.headline(line, following):
@@ -345,9 +391,18 @@ def _head(line: str, size: int, following: str, fresh: bool) -> int:
     return 0
 
 
+def _record_mark(mark: str) -> bool:
+    """Whether a mark is more than a number, as "[gw1]" is; many such lines in a row are a log, not documents."""
+    return any(c.isalpha() for c in mark)
+
+
 def _json(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
-    """JSON in a prompt: long string values are material, a value under a question's key is the question."""
+    """JSON in a prompt: long string values are material, a value under a question's key is the question. Records
+    of short values are material as a whole."""
     position, name = start, ""
+    if _records(text, start, end):
+        yield Piece(start, end, kind, title or None)
+        return
     for match in _STRING.finditer(text, start, end):
         if match[2]:
             name = match[1]
@@ -366,6 +421,16 @@ def _json(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[P
     a, b = _strip(text, position, end)
     if a < b:
         yield Piece(a, b, Kind.OTHER)
+
+
+def _records(text: str, start: int, end: int) -> bool:
+    long = 0
+    for match in _STRING.finditer(text, start, min(end, start + 20_000)):
+        if match[2] and labels.meaning(match[1].replace("_", " ")) is Meaning.QUESTION:
+            return False
+        size = match.end(1) - match.start(1)
+        long += size if size >= 60 else 0
+    return long < 0.3 * min(end - start, 20_000)
 
 
 def joined(pieces: list[Piece]) -> list[Piece]:

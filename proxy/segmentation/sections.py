@@ -16,7 +16,8 @@ from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`marker`: the stretch is a marker, not text. `closed`: delimited on both sides. `title`: of the last marker."""
+    """`marker`: the stretch is a marker, not text. `closed`: delimited on both sides. `title`: of the last marker;
+    `inline`: it stands on the line of its label."""
 
     start: int
     end: int
@@ -25,6 +26,7 @@ class Section:
     closed: bool = False
     fenced: bool = False
     title: str = ""
+    inline: bool = False
 
 
 _POINTS = re.compile(
@@ -33,6 +35,8 @@ _POINTS = re.compile(
     r"|ниже|следующ\w*|aşağıda\w*|التالي\w*|निम्न\w*|berikut)\b|以下|下記|次の|上記|下面|如下|아래|다음",
     re.IGNORECASE,
 )
+_BACK = re.compile(r"\b(?:above|preceding|oben|obige\w*|ci-dessus|anterior\w*|acima|sopra|hierboven|powyższ\w*|выше)\b|以上|上記|上述|위의", re.I)
+_FORMAT = re.compile(r"\b(?:formats?|examples?|templates?|syntax|schema)\b", re.IGNORECASE)
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
 _AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
@@ -42,10 +46,15 @@ _INNER = _MATERIAL | {Meaning.META, Meaning.SPEAKER, Meaning.STEP}
 def announces(sentence: str) -> Meaning | None:
     """What a sentence like "Use the following pieces of context" says of the text after it; None: nothing."""
     tail = sentence[-700:]
-    if not _POINTS.search(tail):
+    if not _POINTS.search(tail) or _FORMAT.search(tail[-250:]):
         return None
     found = labels.meanings(tail[-300:]) | labels.meanings(tail)
     return next((m for m in (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY) if m in found), None)
+
+
+def points_back(sentence: str) -> bool:
+    """Whether a sentence speaks of the material before it: "The above is the knowledge base."."""
+    return bool(_BACK.search(sentence)) and bool(labels.meanings(sentence) & _MATERIAL)
 
 
 @dataclass(slots=True)
@@ -56,6 +65,7 @@ class _Frame:
     opened: Meaning | None = None  # set by a label or heading inside
     by: Marker | None = None
     title: str = ""
+    inline: bool = False
 
     @property
     def current(self) -> Meaning | None:
@@ -69,12 +79,16 @@ class _Reader:
     markers: list[Marker]
     frames: list[_Frame] = field(default_factory=lambda: [_Frame(None, None)])
     found: list[Section] = field(default_factory=list)
+    agent: bool = False  # notes of an agent: thoughts and actions are only told by the observations among them
+
+    def __post_init__(self) -> None:
+        self.agent = any(m.meaning is Meaning.OBSERVATION for m in self.markers)
 
     def emit(self, start: int, end: int) -> None:
         frame = self.frames[-1]
         if self.text[start:end].strip():
             closed = frame.meaning is not None and frame.opened in (None, frame.meaning)
-            self.found.append(Section(start, end, frame.current, False, closed, frame.fenced, frame.title))
+            self.found.append(Section(start, end, frame.current, False, closed, frame.fenced, frame.title, frame.inline))
 
     def run(self) -> list[Section]:
         position = 0
@@ -101,7 +115,9 @@ class _Reader:
             return False
         if frame.closes_at is not None and frame.meaning in _KEEPS:
             return marker.form is Form.BRACKET
-        if self.role == "system" and marker.meaning in _AGENT:
+        if self.role == "tool":
+            return False
+        if marker.meaning in _AGENT and (self.role == "system" or (marker.meaning is Meaning.STEP and not self.agent)):
             return False
         if marker.meaning is Meaning.SPEAKER:
             return frame.current not in _KEEPS
@@ -151,13 +167,15 @@ class _Reader:
             found = labels.meanings(marker.title)
             order = (Meaning.EXISTING, Meaning.EXAMPLE, Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.QUESTION)
             meaning = labels.meaning(marker.title)
-            if meaning is not Meaning.EXISTING:
+            if _FORMAT.search(marker.title):
+                meaning = Meaning.INSTRUCTION
+            elif meaning is not Meaning.EXISTING:
                 meaning = next((m for m in order if m in found), None)
         if frame.current is Meaning.OBSERVATION and meaning in _INNER and meaning is not Meaning.STEP:
             return True
         if meaning is Meaning.SPEAKER:
             meaning = Meaning.HISTORY
-        frame.opened, frame.by, frame.title = meaning, marker, marker.title
+        frame.opened, frame.by, frame.title, frame.inline = meaning, marker, marker.title, marker.inline
         return meaning is not None
 
     def pop(self, i: int) -> None:
@@ -217,14 +235,15 @@ def demonstrations(text: str, markers: list[Marker]) -> tuple[int, int] | None:
     """The stretch of worked examples: labels up to the last answered one, where a question follows after it."""
     at = [m for m in markers if m.form is Form.LABEL and m.pair is None]
     answered = [k for k, m in enumerate(at) if m.meaning is Meaning.ANSWER and _filled(text, at, k)]
-    asked = [k for k, m in enumerate(at) if m.meaning in (Meaning.QUESTION, Meaning.CONTEXT, Meaning.HISTORY)]
-    inside = [k for k in answered if any(q > k for q in asked)]
-    if not inside or not asked or asked[0] > inside[-1]:
+    asked = [k for k, m in enumerate(at) if m.meaning is Meaning.QUESTION]
+    inside = [k for k in answered if asked and asked[0] < k < asked[-1]]
+    if not inside:
         return None
     last = at[inside[-1]]
     stop = at[inside[-1] + 1].start
     blank = text.find("\n\n", last.end, stop)
-    return at[asked[0]].start, (stop if blank < 0 else blank)
+    first = next(k for k, m in enumerate(at) if m.meaning in (Meaning.QUESTION, Meaning.CONTEXT, Meaning.HISTORY))
+    return at[first].start, (stop if blank < 0 else blank)
 
 
 def _filled(text: str, at: list[Marker], k: int) -> bool:
@@ -235,7 +254,7 @@ def _filled(text: str, at: list[Marker], k: int) -> bool:
 def read(text: str, role: str) -> list[Section]:
     """The sections of a text in order. Together they cover every character that is not blank."""
     markers = scan(text)
-    shown = demonstrations(text, markers)
+    shown = demonstrations(text, markers) if role != "tool" else None
     if shown is None:
         return _Reader(text, role, markers).run()
     start, end = shown
@@ -246,7 +265,7 @@ def read(text: str, role: str) -> list[Section]:
 
 def _moved(section: Section, by: int) -> Section:
     return Section(
-        section.start + by, section.end + by, section.meaning, section.marker, section.closed, section.fenced, section.title
+        section.start + by, section.end + by, section.meaning, section.marker, section.closed, section.fenced, section.title, section.inline
     )
 
 
@@ -264,6 +283,15 @@ def blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     start, end = group[0][0], group[-1][1]
+    if len(group) > 4 and shapes.data(text[start:end]):
+        first = shapes.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："
+        last = shapes.asks(text[slice(*group[-1])])
+        if first:
+            yield group[0]
+        yield group[first][0], group[-1 - last][1]
+        if last:
+            yield group[-1]
+        return
     if len(group) == 1 or shapes.data(text[start:end]):
         yield start, end
         return

@@ -12,6 +12,7 @@ _VERBS = """
     show analy[sz]e identify translate classify make do don't always never remember ensure keep respond reply output
     please consider think follow cite quote only if evaluate rate rewrite act ignore let's let now given based read
     your you wait put avoid include limit speak refuse note review fix implement add reconstruct draft state decide
+    when today's 
     antworte antworten beantworte beantworten nutze verwende schreibe fasse bitte nenne erkläre gib du sie
     réponds répondez utilise utilisez rédige résume cite donne tu vous ne
     responde responda usa utiliza utilice escribe resume cita eres usted no si por
@@ -63,6 +64,10 @@ _CODE_LINE = re.compile(
     r"(?:import|from|def|class|return|if|for|while|else|elif|try|except|with|async|await|const|let|var|function|public"
     r"|private|static|void|package|use|fn|impl|struct|enum|export|#include|SELECT|CREATE|INSERT|@\w|//|/\*|\*/|│|⋮|\d+[:|\t])\b|.*[{;(]$|[)\]}]+[;,:]?$|[\w.]+ = |[\w.]{1,60}\(.*\)$"
 )
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"[\d ]*\d")
+_PLACEHOLDER = re.compile(r"\$\{|\{\{|\{[a-z_]{2,30}\}|<[a-z_ ]{3,30}>")
+_FILE_NAME = re.compile(r"[\w%./\\~-]{1,150}\.[A-Za-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：](?=\s|$)")
 _DIFF_LINE = re.compile(r"(?:diff --git |@@ |\+\+\+ |--- |index [0-9a-f]{4}|[+-](?=\S|\s{2}))")
 _NUMBERED_LINE = re.compile(r"\d{1,6}(?:[:|│→]|\t|\s{2})")
 _DOC_MARK = re.compile(
@@ -131,6 +136,14 @@ def _tabular(rows: list[str]) -> bool:
     return False
 
 
+def _alike(rows: list[str]) -> bool:
+    """Whether most rows begin with the same pattern of letters, digits and punctuation, as records of a log do."""
+    looks = [_LETTERS.sub("a", _DIGITS.sub("0", row[:24])) for row in rows]
+    usual = max(set(looks), key=looks.count)
+    plain = usual.replace("a", "").replace(" ", "") in ("", ",") or usual[0] in "-*•>#0"
+    return len(rows) >= 8 and not plain and looks.count(usual) >= 0.5 * len(rows)
+
+
 def numbered(rows: list[str]) -> bool:
     """Whether it is a view of a file with line numbers."""
     return len(rows) >= 4 and _share(_NUMBERED_LINE, rows) >= 0.7
@@ -169,11 +182,24 @@ def data(text: str) -> bool:
     if len(rows) < 4:
         return False
     stamped = sum(1 for row in rows if _STAMP.search(row[:80])) >= 0.7 * len(rows)
-    return stamped or numbered(rows) or _tabular(rows) or transcript(rows) or code(rows)
+    return stamped or _alike(rows) or numbered(rows) or _tabular(rows) or transcript(rows) or code(rows)
+
+
+def placeholders(text: str) -> bool:
+    """Whether it is a form to be filled in, not text."""
+    return len(_PLACEHOLDER.findall(text[:2000])) >= 2
+
+
+def weight(text: str) -> int:
+    """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
+    wide = sum(1 for c in text[:400] if c >= "\u2e80")
+    return len(text) * 2 if wide > 0.4 * min(400, len(text)) else len(text)
 
 
 def document_mark(line: str) -> int:
-    """Length of a mark like "[1]", "Document 2:", "Source 3" at the start of a line; 0 where there is none."""
+    """Length of a mark like "[1]", "Document 2:", "leave.pdf:" at the start of a line; 0 where there is none."""
+    if match := _FILE_NAME.match(line[:200]):
+        return match.end()
     match = _DOC_MARK.match(line[:80])
     if not match:
         return 0

@@ -29,6 +29,7 @@ class _Thread:
     count: int
     observed: frozenset[int]
     shown: frozenset[int]
+    aside: frozenset[int]  # said by other named participants than the one who spoke last
 
 
 def segment(request: ChatRequest) -> tuple[Segment, ...]:
@@ -66,7 +67,12 @@ def _thread(request: ChatRequest) -> _Thread:
     for i in range(len(roles) - 2, -1, -1):  # a system message belongs to the user turn that it stands before
         if roles[i] in ("system", "developer") and roles[i + 1] in ("system", "developer", "user"):
             turn[i] = turn[i + 1]
-    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, shown)
+    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, shown, _aside(request))
+
+
+def _aside(request: ChatRequest) -> frozenset[int]:
+    spoken = [(i, m.name) for i, m in enumerate(request.messages) if m.role == "user"]
+    return frozenset(i for i, name in spoken if name and spoken[-1][0] != i and name != spoken[-1][1])
 
 
 def _shown(request: ChatRequest, texts: list[str]) -> frozenset[int]:
@@ -199,7 +205,7 @@ def _segment(
         question = next((by_turn[t] for t in range(turn - 1, -1, -1) if t in by_turn), "")
     kind = piece.kind
     text = field.text[piece.start : piece.end]
-    newest = turn == thread.count - 1 or text == by_turn.get(thread.count - 1)
+    newest = (turn == thread.count - 1 and field.message not in thread.aside) or text == by_turn.get(thread.count - 1)
     if kind is Kind.QUESTION and field.role == "user" and field.message in plain and not newest:
         kind = Kind.HISTORY
     after = thread.count - 1 - turn
