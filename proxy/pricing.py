@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -78,7 +78,7 @@ def known() -> Mapping[str, Price]:
     return {model: Price(**(entry | {"date": entry["date"].isoformat()})) for model, entry in entries.items()}
 
 
-def name(model: str, overrides: Mapping[str, Price]) -> str | None:
+def name(model: str, overrides: Container[str]) -> str | None:
     """The name under which a model is priced: its own, or without a date, or without a provider; None: unpriced."""
     listed = known()
     return next((n for n in _names(model) if n in overrides or n in listed), None)
