@@ -40,10 +40,17 @@ _SPEAKER = re.compile(
     r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?[ ]?[:：](?=\s|[^\x00-\x7f])",
     re.MULTILINE,
 )
+_MAIL = re.compile(
+    r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha|assunto|da|oggetto"
+    r"|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목) ?[:：].{1,300}$",
+    re.MULTILINE | re.IGNORECASE,
+)
 _ALARM = re.compile(r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$", re.M | re.I)
+_ELIDED = re.compile(r"^[ ]{0,8}(?:⋮|…|\.\.\.)[ .…]{0,4}$", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?:[:|│→]|\t)", re.MULTILINE)
 _SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
-_CODE_STARTS = ("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ", "│", "+", "-")
+_KEYWORD = re.compile(r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|#include|return)\b")
+_CODE_STARTS = ("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ", "func ", "fn ", "export ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Facts:
 def guard(segments: Sequence[Segment], facts: Facts = Facts()) -> tuple[Segment, ...]:
     """The same segments with `may_change` and `guard` filled in."""
     task = task_of([s for s in segments if s.role in _SYSTEM or s.kind in _SAID], facts.tools)
-    size = sum(s.end - s.start for s in segments if s.kind in MATERIAL and not s.guard)
+    size = sum(_weight(s.text) for s in segments if s.kind in MATERIAL and not s.guard)
     shape = _Shape(task, size, facts)
     return tuple(_guarded(s, shape) for s in segments)
 
@@ -74,7 +81,7 @@ def _guarded(segment: Segment, shape: _Shape) -> Segment:
     reason = _reason(segment, shape)
     if reason:
         return replace(segment, may_change=(), guard=reason)
-    holes = sorted(_holes(segment.text))
+    holes = sorted(_holes(segment))
     free = tuple((a + segment.start, b + segment.start) for a, b in _outside(holes, segment.text))
     return replace(segment, may_change=free, guard="" if free else "ids")
 
@@ -92,11 +99,11 @@ def _reason(segment: Segment, shape: _Shape) -> str:
         return f"verbatim task: {shape.task.verbatim}"
     if shape.task.reads_all and shape.size <= SMALL_INPUT:
         return f"verbatim task: {shape.task.reads_all}"
-    if shape.size < SMALLEST or segment.end - segment.start < SHORTEST:
+    if shape.size < SMALLEST or _weight(segment.text) < SHORTEST:
         return "too short"
     if _numbered(segment.text):
         return "numbered view of a file"
-    if shape.task.edits and (segment.kind is Kind.CODE or _coded(segment.text)):
+    if shape.task.edits and (segment.kind is Kind.CODE or _coded(segment.text)) and not _excerpt(segment.text):
         return "edit target"
     if _SCHEMA.search(segment.text[:4000]):
         return "schema"
@@ -105,6 +112,7 @@ def _reason(segment: Segment, shape: _Shape) -> str:
 
 def _numbered(text: str) -> bool:
     """Whether it is a view of a file with line numbers, by which it will be edited or cited."""
+    yield from _matches(_MAIL, text)
     rows = text.count("\n", 0, 6000) + 1
     return rows >= 4 and len(_NUMBERED.findall(text[:6000])) >= 0.5 * rows
 
@@ -112,23 +120,37 @@ def _numbered(text: str) -> bool:
 def _coded(text: str) -> bool:
     """Whether most lines look like source code."""
     rows = [r for r in text[:6000].split("\n") if r.strip()]
-    return len(rows) >= 4 and sum(1 for r in rows if r.startswith(_CODE_STARTS)) >= 0.4 * len(rows)
+    worded = sum(1 for r in rows if _KEYWORD.match(r))
+    return worded >= 2 and sum(1 for r in rows if r.startswith(_CODE_STARTS)) >= 0.4 * len(rows)
 
 
-def _holes(text: str) -> Iterator[Span]:
+def _excerpt(text: str) -> bool:
+    """Whether it is a diff, a trace or an outline with lines left out, which no edit can be matched against."""
+    head = text[:6000]
+    return head.startswith(("diff --git", "commit ", "@@ ", "Traceback")) or len(_ELIDED.findall(head)) >= 3
+
+
+def _weight(text: str) -> int:
+    """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
+    return len(text) * (2 if sum(c >= "\u2e80" for c in text[:100]) > 40 else 1)
+
+
+def _holes(segment: Segment) -> Iterator[Span]:
+    text = segment.text
     for pattern in _INLINE.values():
         yield from _matches(pattern, text)
-    fences = list(_matches(_FENCED, text))
+    fences = list(_matches(_FENCED, text)) if segment.kind is not Kind.CODE else []
     for opening, closing in zip(fences[::2], fences[1::2], strict=False):
         yield opening[0], closing[1]
     if len(fences) % 2:
         yield fences[-1][0], len(text)
+    yield from _matches(_MAIL, text)
     rows = text.count("\n") + 1
     alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
     if len(alarms) <= 0.2 * rows:
         yield from alarms
     names = list(_matches(_SPEAKER, text))
-    if len(names) >= 3 and len(names) >= 0.5 * rows:
+    if len(names) >= 2 and len(names) >= 0.5 * rows:
         yield from names
 
 

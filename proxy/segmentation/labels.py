@@ -77,7 +77,7 @@ _WORDS: dict[Meaning, str] = {
         инструкция правила talimatlar kurallar التعليمات القواعد निर्देश petunjuk aturan""",
     Meaning.META: """
         title source url uri link filename filepath path page_label id ids score similarity relevance date author
-        metadata published updated name citation identifier page location labels category type author url_source lang
+        metadata from to cc subject sent de von an betreff objet asunto para da published updated name citation identifier page location labels category type author url_source lang
         titel quelle seite datum autor datei titre auteur lien título fuente autor página fecha enlace fonte titolo
         data_pubblicazione pagina bron tytuł strona autor заголовок автор страница дата ссылка başlık sayfa tarih""",
     Meaning.SPEAKER: """

@@ -49,6 +49,8 @@ _LABEL = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
+_DIFF_OPENS = ("diff --git ", "@@ -")
+_DIFF_GOES_ON = ("+", "-", " ", "\t", "@@", "\\", "index ", "new file", "deleted f", "similarity", "rename ", "Binary f")
 DOUBTFUL = "doubtful"  # level of a fence that looks like the end of another one: what follows it cannot be told
 
 
@@ -138,7 +140,8 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
 def _line(text: str, a: int, b: int) -> list[Marker]:
     head = text[a : min(b, a + 200)]
     if head.startswith(("```", "~~~", '"""', "'''")) and (b - a <= 120):
-        return [Marker(a, b, Form.FENCE, head[3:].strip("`~ "), level=head[:3])]
+        ticks = len(head) - len(head.lstrip(head[0]))
+        return [Marker(a, b, Form.FENCE, head[ticks:].strip("`~ "), level=head[:ticks])]
     if _is_rule(head, b - a):
         return [Marker(a, b, Form.RULE, "", level=f"{head[0]}{b - a}")]
     found = _tags(text, a, b) if head[0] == "<" else []
@@ -156,8 +159,12 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
 def scan(text: str) -> list[Marker]:
     """Every marker of a text in order, fences and tags paired, what is in a fence left alone."""
     found: list[Marker] = []
+    in_diff = False
     for a, b in lines(text):
-        found.extend(_line(text, a, b))
+        head = text[max(0, a - 1) : a + 12].strip("\n")
+        in_diff = head.startswith(_DIFF_OPENS) or (in_diff and head.startswith(_DIFF_GOES_ON))
+        if not in_diff:
+            found.extend(_line(text, a, b))
     return _pair(_fenced(text, found))
 
 
@@ -174,7 +181,7 @@ def _fenced(text: str, found: list[Marker]) -> list[Marker]:
         if opened is None:
             kept.append(marker)
             opened = len(kept) - 1 if marker.form is Form.FENCE else None
-        elif marker.form is Form.FENCE and marker.level == kept[opened].level and not marker.title:
+        elif marker.form is Form.FENCE and marker.level.startswith(kept[opened].level) and not marker.title:
             kept[opened] = replace(kept[opened], pair=len(kept))
             doubtful = _indent(text, marker) != _indent(text, kept[opened])
             kept.append(replace(marker, pair=opened, closing=True, level=DOUBTFUL if doubtful else marker.level))

@@ -143,14 +143,15 @@ class _Cutter:
         text = self.text[section.start : section.end].strip()
         if section.closed or section.fenced:
             return not shapes.addressed(text[:400]) or len(text) > 1500
-        size = sum(d - c for c, d in blocks(self.text, section.start, section.end) if self.template_kind(c, d) is None)
+        size = sum(shapes.weight(self.text[c:d]) for c, d in blocks(self.text, section.start, section.end) if self.template_kind(c, d) is None)
         return size >= 400
 
     def edged(self, a: int, b: int) -> bool:
         """Whether a closed section ends with sentences of the template after all."""
         found = list(blocks(self.text, max(a, b - 3000), b))
         c, d = found[-1] if found else (a, b)
-        return d - c <= 300 and b - a > d - c and self.template_kind(c, d) is Kind.INSTRUCTION
+        whole = len(found) == 1 and d - c <= 600 and shapes.addressed(self.text[c:d], strictly=True)
+        return whole or (d - c <= 300 and len(found) > 1 and self.template_kind(c, d) is Kind.INSTRUCTION)
 
     def answer(self, a: int, b: int) -> Iterator[Piece]:
         for c, d in blocks(self.text, a, b):
@@ -159,7 +160,7 @@ class _Cutter:
     def trimmed(self, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece]:
         """An open section: sentences of the template at its edges are cut off, the rest is material."""
         found = list(blocks(self.text, a, b))
-        kinds = [self.template_kind(c, d) for c, d in found]
+        kinds = [self.template_kind(c, d, kind) for c, d in found]
         first = next((i for i, k in enumerate(kinds) if k is None), len(kinds))
         last = next((i for i in range(len(kinds) - 1, -1, -1) if kinds[i] is None), -1)
         for i, (c, d) in enumerate(found):
@@ -183,7 +184,7 @@ class _Cutter:
         if start is not None:
             yield from documents(self.text, start, found[last][1], kind, title)
 
-    def template_kind(self, a: int, b: int) -> Kind | None:
+    def template_kind(self, a: int, b: int, kind: Kind = Kind.CONTEXT) -> Kind | None:
         """Question or instruction where a block of an open section reads as one; None where it is material."""
         block = self.text[a:b]
         if shapes.data(block):
@@ -194,7 +195,7 @@ class _Cutter:
             return Kind.INSTRUCTION
         if self.role == "system" and (_LISTED.match(block) or shapes.addressed(block, strictly=True)):
             return Kind.INSTRUCTION
-        if b - a <= 400 and shapes.asks(block):
+        if kind is not Kind.HISTORY and b - a <= 400 and shapes.asks(block):
             return Kind.QUESTION
         return Kind.INSTRUCTION if b - a <= 900 and shapes.addressed(block) else None
 
@@ -215,8 +216,8 @@ class _Cutter:
         elif self.role == "assistant":
             yield Piece(a, b, Kind.HISTORY)
         else:
-            rows = [r for r in self.text[a : min(b, a + 4000)].split("\n") if r.strip()][:60]
-            yield from documents(self.text, a, b, Kind.CODE if shapes.code(rows) else Kind.CONTEXT, title)
+            kind = Kind.CODE if shapes.code(shapes.rows_of(self.text[a:b])) else Kind.CONTEXT
+            yield from [Piece(a, b, kind, title)] if kind is Kind.CODE else documents(self.text, a, b, kind, title)
 
     def announced(self, found: list[tuple[int, int]]) -> Iterator[Piece]:
         """System text: instructions, but for the paragraphs behind one that announces material."""
@@ -299,8 +300,11 @@ def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterat
     if kind is not Kind.TOOL_OUTPUT and shapes.jsonlike(whole):
         yield from _json(text, a, b, kind, title)
         return
+    if kind is Kind.HISTORY:
+        yield Piece(a, b, kind, title or None)
+        return
     if shapes.data(whole):
-        rows = [r for r in whole[:4000].split("\n") if r.strip()][:60]
+        rows = shapes.rows_of(whole)
         is_code = kind is Kind.CONTEXT and shapes.code(rows) and not shapes.transcript(rows)
         yield Piece(a, b, Kind.CODE if is_code else kind, title or None)
         return
@@ -424,13 +428,14 @@ def _json(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[P
 
 
 def _records(text: str, start: int, end: int) -> bool:
+    lined = text.count("\n{", start, end) > 0  # JSON lines
     long = 0
     for match in _STRING.finditer(text, start, min(end, start + 20_000)):
         if match[2] and labels.meaning(match[1].replace("_", " ")) is Meaning.QUESTION:
             return False
         size = match.end(1) - match.start(1)
         long += size if size >= 60 else 0
-    return long < 0.3 * min(end - start, 20_000)
+    return lined or long < 0.3 * min(end - start, 20_000)
 
 
 def joined(pieces: list[Piece]) -> list[Piece]:

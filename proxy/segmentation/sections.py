@@ -156,7 +156,7 @@ class _Reader:
             return True
         if marker.pair is not None:
             inherited = frame.current if frame.current in _KEEPS else None
-            known = marker.meaning if inherited is not Meaning.EXAMPLE else inherited
+            known = inherited if inherited in (Meaning.EXAMPLE, Meaning.HISTORY) else marker.meaning
             self.frames.append(_Frame(marker.pair, known or inherited, title=marker.title))
             return (known or inherited) is not None
         return self.open(frame, marker)

@@ -22,7 +22,7 @@ _VERBS = """
 """
 _STARTS = re.compile(rf"[\W\d_]*(?:{'|'.join(_VERBS.split())})\b", re.IGNORECASE)
 _META = re.compile(
-    r"""\b(?:your[ ](?:task|job|role|answer|answers|response|reply|goal|output|own[ ]knowledge|knowledge|final)
+    r"""\b(?:(?:conversation|chat)[ ]history|your[ ](?:task|job|role|answer|answers|response|reply|goal|output|own[ ]knowledge|knowledge|final)
     |you[ ](?:are[ ](?:an?|the|not|given|provided|expected|working)|answer|check|must|will[ ]be|do(?:n't|[ ]not)[ ]know)
     |(?:the[ ])?(?:question|query|user|answer|response|assistant|context|documents?|sources?|passages?)[ ]
       (?:above|below|provided|given|is|asks?|should|must|does[ ]not|doesn't|cannot)
@@ -68,6 +68,10 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"[\d ]*\d")
 _PLACEHOLDER = re.compile(r"\$\{|\{\{|\{[a-z_]{2,30}\}|<[a-z_ ]{3,30}>")
 _FILE_NAME = re.compile(r"[\w%./\\~-]{1,150}\.[A-Za-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：](?=\s|$)")
+_SURELY_CODE = re.compile(
+    r"(?:class|def|func|fn|function|interface|struct|impl|module) [\w.]+|(?:import|from|using|package|#include|require) [\w.\"<{*/]+( import .*|;|\"|>)?$"
+    r"|(?:public|private|protected|export|const|let|var|static|async) [\w<]|@\w+(?:\(|$)|.{2,}(?:\) ?\{|\);|\):)$"
+)
 _DIFF_LINE = re.compile(r"(?:diff --git |@@ |\+\+\+ |--- |index [0-9a-f]{4}|[+-](?=\S|\s{2}))")
 _NUMBERED_LINE = re.compile(r"\d{1,6}(?:[:|│→]|\t|\s{2})")
 _DOC_MARK = re.compile(
@@ -79,6 +83,13 @@ _DOC_MARK = re.compile(
 
 def _sample(text: str) -> str:
     return text if len(text) <= _LOOK else text[: _LOOK // 2] + "\n" + text[-_LOOK // 2 :]
+
+
+def rows_of(text: str) -> list[str]:
+    """Up to 80 lines that are not blank, from the beginning and the end, without margins."""
+    ends = text if len(text) <= 6000 else text[:3000] + "\n" + text[-3000:]
+    rows = [r for r in (line.strip(" \t│") for line in ends.split("\n")) if r]
+    return rows if len(rows) <= 80 else rows[:40] + rows[-40:]
 
 
 def asks(text: str) -> bool:
@@ -95,7 +106,7 @@ def addressed(text: str, *, strictly: bool = False) -> bool:
 
     `strictly`: any "you", "must" or "should" is enough."""
     sample = _sample(text)
-    if strictly and (_META.search(sample) or _YOU.search(sample)):
+    if strictly and (_META.search(sample) or len(_YOU.findall(sample)) > len(text) // 400):
         return True
     hits = len(_META.findall(sample))
     orders = sum(1 for line in sample.split("\n")[:40] if _STARTS.match(line[:60]))
@@ -158,7 +169,8 @@ def code(rows: list[str]) -> bool:
     """Whether it is source code or a diff."""
     if len(rows) < 3:
         return False
-    return _share(_CODE_LINE, rows) >= 0.4 or diff(rows)
+    surely = sum(1 for row in rows if _SURELY_CODE.match(row[:160]))
+    return _share(_CODE_LINE, rows) >= 0.35 or surely >= max(3, 0.12 * len(rows)) or diff(rows)
 
 
 def diff(rows: list[str]) -> bool:
@@ -174,7 +186,7 @@ def jsonlike(text: str) -> bool:
 
 def data(text: str) -> bool:
     """Whether it is machine-made: rows of a table, a log, a trace, a transcript, JSON, code, HTML."""
-    rows = [r for r in (line.strip() for line in _sample(text).split("\n")) if r][:60]
+    rows = rows_of(text)
     if jsonlike(text):
         return True
     if text[:200].lstrip().casefold().startswith(("<!doctype", "<html", "traceback (most")):
