@@ -9,7 +9,7 @@ from proxy.asgi import Header, Receive
 from proxy.errors import AmbiguousRequest, BodyStalled, BodyTooLarge, ClientLeft, HeadersTooLarge
 from proxy.settings import Limits
 
-ONCE = frozenset((b"content-length", b"host", b"authorization", b"transfer-encoding", b"content-type"))
+ONCE = frozenset((b"content-length", b"host", b"authorization", b"transfer-encoding"))
 """Given twice, one reader takes the first and another the last."""
 SENSITIVE = ONCE | {b"connection", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"}
 """Written with underscores, some servers take them for the real ones."""

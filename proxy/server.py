@@ -16,6 +16,7 @@ from proxy.errors import AmbiguousRequest, HeadersTooLarge, LaconicError
 from proxy.settings import Limits
 
 BACKLOG = 2048
+START_SECONDS = 10
 HEAD_BOUND = 1024 * 1024
 """Bytes of headers that are read at all; the configured limit is checked once they are complete."""
 
@@ -64,11 +65,23 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._reload = reload
+        self._stopping = asyncio.Event()
+        self.ready = threading.Event()
 
     def stop(self, force: bool = False) -> None:
+        """For the event loop's own thread."""
         self._app.drain()
-        self.force_exit = force and self.should_exit
-        self.should_exit = True
+        self.force_exit = force and self._stopping.is_set()
+        self._stopping.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Waits, where uvicorn would look around ten times a second."""
+        await self._stopping.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -113,10 +126,11 @@ def running(app: App, limits: Limits | None = None) -> Iterator[str]:
     server = Server(_config(app, limits or Limits()), app, None)
     thread = threading.Thread(target=server.run, args=([listener],), name="laconic-server", daemon=True)
     thread.start()
+    server.ready.wait(START_SECONDS)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.stop()
+        server.loop.call_soon_threadsafe(server.stop)
         thread.join()
 
 

@@ -1,5 +1,6 @@
 """Fixtures that more than one file needs: a fake provider, and the real app in front of it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,14 @@ class Told:
     """A meter that keeps what it is told."""
 
     records: list[Savings] = field(default_factory=list)
+
+    def one(self) -> Savings:
+        """The only record. Waits for it: a client may have its answer before the meters have theirs."""
+        deadline = time.monotonic() + 5
+        while not self.records and time.monotonic() < deadline:
+            time.sleep(0.005)
+        (record,) = self.records
+        return record
 
     def record(self, savings: Savings) -> None:
         self.records.append(savings)
@@ -52,8 +61,8 @@ class Service:
         routes = (Route("default", "fake", policy),)
         return self.start_with(Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits()))
 
-    def start_with(self, settings: Settings) -> str:
-        app = create_app(lambda: settings, Pipeline(settings.compression), (self.told,))
+    def start_with(self, settings: Settings, pipeline: Pipeline | None = None) -> str:
+        app = create_app(lambda: settings, pipeline or Pipeline(settings.compression), (self.told,))
         return self.stack.enter_context(running(app, settings.limits))
 
 

@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -69,6 +70,13 @@ class Provider:
     @property
     def last(self) -> Request:
         return self.requests[-1]
+
+    def wait_for(self, open: int) -> None:
+        """Until so many connections are open; fails after five seconds."""
+        deadline = time.monotonic() + 5
+        while self.open != open:
+            assert time.monotonic() < deadline, f"{self.open} connections are open, not {open}"
+            time.sleep(0.005)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

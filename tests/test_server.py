@@ -1,0 +1,183 @@
+"""The server as a process: signals, malformed requests, bounded memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import Service
+from provider import END, Provider, chunk, delta, event, stream_head
+from raw import chat, connected, flood, read_all, read_head, request
+
+SCRIPT = """
+import sys
+from policies.presets import PRESETS
+from policies.routes import Route
+from proxy.app import create_app
+from proxy.pipeline import Pipeline
+from proxy.server import listen, serve
+from proxy.settings import Limits, Settings, Upstream
+
+limits = Limits(body_bytes=8_000_000, drain_seconds=float(sys.argv[2]))
+upstreams = {"fake": Upstream("fake", sys.argv[1])}
+settings = Settings(upstreams, (Route("all", "fake", "balanced"),), PRESETS, limits=limits)
+listener = listen("127.0.0.1", 0)
+print(listener.getsockname()[1], flush=True)
+app = create_app(lambda: settings, Pipeline(settings.compression))
+serve(app, listener, limits, lambda: print("reloaded", flush=True))
+print("closed", flush=True)
+"""
+
+
+class Process:
+    """A server of its own, so that it can be sent signals."""
+
+    def __init__(self, popen: "subprocess.Popen[str]") -> None:
+        self.popen = popen
+        self.url = "http://127.0.0.1:" + self.line()
+        with connected(self.url) as sock:
+            sock.sendall(request("GET", "/readyz"))
+            assert read_head(sock).startswith(b"HTTP/1.1 200")
+
+    def line(self) -> str:
+        assert self.popen.stdout is not None
+        return self.popen.stdout.readline().strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def resident(self) -> int:
+        """Bytes."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@contextmanager
+def process(upstream: str, drain_seconds: float) -> Iterator[Process]:
+    arguments = [sys.executable, "-c", SCRIPT, upstream, str(drain_seconds)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as popen:
+        try:
+            yield Process(popen)
+        finally:
+            popen.kill()
+
+
+def gone(url: str) -> bool:
+    try:
+        with connected(url):
+            return False
+    except ConnectionError:
+        return True
+
+
+def test_sigterm_lets_open_streams_finish_and_takes_no_new_ones(fake: Provider) -> None:
+    go_on = threading.Event()
+    fake.script(stream_head() + event(delta("hello")), go_on, event(delta("there")) + END)
+    with process(fake.url, 10) as server, connected(server.url) as sock, connected(server.url) as idle:
+        sock.sendall(chat(b"{}"))
+        answer = read_head(sock)
+        server.signal(signal.SIGTERM)
+        assert read_all(idle) == b""
+        assert gone(server.url)
+        go_on.set()
+        answer += read_all(sock)
+        assert answer.endswith(END)
+        assert answer.count(b"data: ") == 2
+        assert server.popen.wait(5) == 0
+        assert server.line() == "closed"
+
+
+def test_the_drain_has_an_end(fake: Provider) -> None:
+    fake.script(stream_head() + event(delta("hello")), 60.0)
+    with process(fake.url, 0.2) as server, connected(server.url) as sock:
+        sock.sendall(chat(b"{}"))
+        read_head(sock)
+        server.signal(signal.SIGTERM)
+        assert not read_all(sock).endswith(END)
+        assert server.popen.wait(5) == 0
+        assert fake.gone.wait(2)
+
+
+def test_sighup_reloads(fake: Provider) -> None:
+    with process(fake.url, 1) as server:
+        for _ in range(2):
+            server.signal(signal.SIGHUP)
+            assert server.line() == "reloaded"
+        assert not gone(server.url)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/files"])
+def test_three_hundred_megabytes_are_refused_and_not_held(fake: Provider, target: str) -> None:
+    with process(fake.url, 1) as server, connected(server.url) as sock:
+        before = server.resident()
+        sock.sendall(request("POST", target, b"", (b"transfer-encoding", b"chunked")))
+        megabyte = chunk(bytes(1024 * 1024))
+        with pytest.raises(ConnectionError):
+            flood(sock, megabyte, 300)
+        assert server.resident() - before < 32_000_000
+
+
+# Malformed and endless requests
+
+POST = b"POST /v1/models HTTP/1.1\r\nhost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        POST + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
+        POST + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabc",
+        POST + b"content-length: 3\r\ncontent-length: 3\r\n\r\nabc",
+        POST + b"content-length: +3\r\n\r\nabc",
+        POST + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"host: b\r\n\r\n",
+        POST + b"x: a\r\n folded\r\n\r\n",
+        POST + b"x : a\r\n\r\n",
+        POST + b"x: a\x00b\r\n\r\n",
+        POST + b"authorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n",
+        POST + b"content_length: 3\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\nhost: a\n\n",
+        b"GET /v1/../admin HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS greeting
+    ],
+)
+def test_ambiguous_requests_are_refused_in_openais_shape_and_reach_nobody(
+    service: Service, fake: Provider, data: bytes
+) -> None:
+    with connected(service.start(fake.url)) as sock:
+        sock.sendall(data)
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code":"ambiguous_request"' in answer
+    assert fake.connections == 0
+
+
+def test_headers_without_an_end_are_not_read_for_ever(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url)) as sock:
+        sock.sendall(POST)
+        with pytest.raises(ConnectionError):
+            flood(sock, b"x-more: " + b"y" * 1000 + b"\r\n", 10_000)
+
+
+def test_a_client_that_waits_for_100_continue_is_answered(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url)) as sock:
+        sock.sendall(POST + b"content-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n")
+        assert read_head(sock).startswith(b"HTTP/1.1 100")
+        sock.sendall(b"{}")
+        assert read_all(sock).startswith(b"HTTP/1.1 200")
+    assert fake.last.header("expect") == []
+
+
+def test_requests_sent_in_one_go_are_answered_in_order(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url)) as sock:
+        sock.sendall(request("GET", "/v1/first") + request("GET", "/v1/second", b"", (b"connection", b"close")))
+        answer = read_all(sock)
+    assert answer.index(b'{"path": "/v1/first"}') < answer.index(b'{"path": "/v1/second"}')
