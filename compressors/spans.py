@@ -82,7 +82,8 @@ def _is_abbreviation(before: str, after: str) -> bool:
     if word in _NUMBERED:
         return after.isdecimal()
     ordinal_or_initial = (word.isdecimal() and len(word) <= 2) or (word.isalpha() and len(word) == 1)
-    return ordinal_or_initial or "." in word or word in _ALWAYS
+    dotted = "." in word and not word.replace(".", "").isdecimal()
+    return ordinal_or_initial or dotted or word in _ALWAYS
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[Span]:

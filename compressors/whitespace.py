@@ -68,7 +68,8 @@ def idle(text: str) -> Iterator[Span]:
         listed = number > 0 and _is_listed(lines[blocks[number - 1].first].text)
         if plain and not listed and _is_prose(lines[block.first : block.last]):
             yield from ((line.start, line.start + _indent(line.text)) for line in lines[block.first : block.last])
-    yield from _between(text, lines, blocks)
+    if blocks:
+        yield from _between(text, lines, blocks)
 
 
 def _lines(text: str) -> Iterator[Line]:
