@@ -120,7 +120,7 @@ def summarise(path: Path, by: By, since: float = 0.0, until: float = float("inf"
             connection.execute("BEGIN")  # one snapshot for all queries, while others write
             counts, quantiles = _COUNTS.format(key=_KEYS[by]) + _GROUPED, _QUANTILES.format(key=_KEYS[by])
             groups = _summaries(connection, counts, quantiles, period)
-            (total,) = _summaries(connection, _COUNTS.format(key="''"), _QUANTILES.format(key="''"), period)
+            (total,) = _summaries(connection, _COUNTS.format(key="'total'"), _QUANTILES.format(key="'total'"), period)
             reasons = connection.execute(_REASONS, period).fetchall()
             segments = connection.execute(_SEGMENTS, period).fetchall()
         except DatabaseError as error:
