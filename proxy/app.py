@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from policies.base import Mode
 from policies.rules import RulePolicy
 from proxy.asgi import Receive, Scope, Send
-from proxy.endpoints import Gateway, Health, Metrics, Parts, Readiness
+from proxy.endpoints import Gateway, Parts
+from proxy.pages import Health, Metrics, Readiness
 from proxy.pipeline import Pipeline
 from proxy.savings import Measured, Meter
 from proxy.settings import Settings

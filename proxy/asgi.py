@@ -8,6 +8,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+JSON: list[Header] = [(b"content-type", b"application/json")]
 
 
 async def respond(send: Send, status: int, body: bytes, headers: list[Header]) -> None:

@@ -1,4 +1,4 @@
-"""What is behind each path: the gateway for everything, and three pages about ourselves."""
+"""What becomes of a request: through the pipeline where it is a chat completion, to its upstream, and back."""
 
 import asyncio
 import time
@@ -12,8 +12,9 @@ import msgspec
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
 from proxy import sse, upstream
-from proxy.asgi import Header, Receive, Scope, Send, respond
+from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
+from proxy.headers import bearer_token, content_coding, is_event_stream, is_json, printable
 from proxy.intake import Client, check
 from proxy.override import asked, choose
 from proxy.pipeline import Pipeline
@@ -21,7 +22,6 @@ from proxy.savings import Measured, Meter, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 
 CHAT = b"/v1/chat/completions"
-JSON: list[Header] = [(b"content-type", b"application/json")]
 PASSED = Measured(Outcome.PASSED)
 
 
@@ -100,14 +100,14 @@ class Exchange:
         length = check(headers, path, self.settings.limits)
         body = await self.client.start()
         model = ""
-        if needs_model(self.settings.routes) and self.scope["method"] == "POST" and _is_json(headers):
+        if needs_model(self.settings.routes) and (is_json(headers) or path.endswith(CHAT)):
             body = await self._whole(body)
             model = _model(body)
         self.route = self._route(path, model)
         destination = self.settings.upstreams[self.route.upstream]
         path = path[len(self.route.path) :]
         if self.scope["method"] == "POST" and path == CHAT:
-            body, length = await self._prepare(body, length)
+            body = await self._prepare(body)
         query: bytes = self.scope["query_string"]
         call = upstream.Call(
             self.scope["method"],
@@ -125,25 +125,25 @@ class Exchange:
     def _route(self, path: bytes, model: str) -> Route:
         routes = self.settings.routes
         headers: list[Header] = self.scope["headers"]
-        key = hash_key(_token(headers)) if needs_key(routes) else None
+        key = hash_key(bearer_token(headers)) if needs_key(routes) else None
         route = match(routes, path.decode("latin-1"), model, headers, key)
         if route is None or route.upstream not in self.settings.upstreams:
             raise NoRoute("no configured route takes this request")
         return route
 
-    async def _prepare(self, body: bytes | None, length: int | None) -> tuple[bytes | None, int | None]:
-        """The chat body to send, and its length; the body as it was (None: still to be read) where nothing is asked."""
+    async def _prepare(self, body: bytes | None) -> bytes | None:
+        """The chat body to send; as it was (None: still to be read) where there is nothing to do."""
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
         policy = choose(self.settings.policies.get(self.route.policy), asked(headers))
         if isinstance(policy, Measured):
             self.measured = policy
-        elif coding := _coding(headers):
-            self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {coding}")
+        elif coding := content_coding(headers):
+            self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {coding.decode('latin-1')}")
         else:
             body = await self._compress(await self._whole(body), policy)
-        return body, length
+        return body
 
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
         prepared = await self.parts.pipeline.prepare(body, policy)
@@ -159,7 +159,7 @@ class Exchange:
         try:
             headers = upstream.response_headers(response)
             reader = sse.reader(headers)
-            self.stream = sse.is_stream(headers)
+            self.stream = is_event_stream(headers)
             self.status = response.status_code
             self.answered = True
             headers += self._told()
@@ -196,7 +196,7 @@ class Exchange:
             told.append(("tokens-after", str(measured.tokens_after)))
         if measured.stages:
             told.append(("ms", f"{measured.milliseconds:.3f}"))
-        return [(b"x-laconic-" + name.encode(), _plain(value)) for name, value in told if value]
+        return [(b"x-laconic-" + name.encode(), printable(value)) for name, value in told if value]
 
     def _elapsed(self) -> float:
         return (time.perf_counter() - self.began) * 1000
@@ -224,67 +224,9 @@ class Exchange:
             meter.record(savings)
 
 
-class Health:
-    """Alive: answers while the event loop turns, whatever else is wrong."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
-        await respond(send, 200, b'{"status":"ok"}', JSON)
-
-
-class Readiness:
-    """Whether new requests should come here: 503 with the reasons while something configured cannot run."""
-
-    def __init__(self, obstacles: Callable[[], Sequence[str]]) -> None:
-        self._obstacles = obstacles
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
-        obstacles = self._obstacles()
-        status = {"status": "not ready" if obstacles else "ready", "reasons": list(obstacles)}
-        await respond(send, 503 if obstacles else 200, msgspec.json.encode(status), JSON)
-
-
-class Metrics:
-    """What `render` gives: the text and its content type."""
-
-    def __init__(self, render: Callable[[], tuple[bytes, str]] | None) -> None:
-        self._render = render
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
-        if self._render is None:
-            await respond(send, 404, NoRoute("metrics are not kept").body(), JSON)
-            return
-        text, content_type = self._render()
-        await respond(send, 200, text, [(b"content-type", content_type.encode("ascii"))])
-
-
-def _is_json(headers: Sequence[Header]) -> bool:
-    return any(name == b"content-type" and value.lower().startswith(b"application/json") for name, value in headers)
-
-
-def _coding(headers: Sequence[Header]) -> str:
-    """The content coding of a body, "" where it is plain."""
-    values = [value.decode("latin-1").strip().lower() for name, value in headers if name == b"content-encoding"]
-    return ", ".join(value for value in values if value not in ("", "identity"))
-
-
-def _token(headers: Sequence[Header]) -> bytes:
-    """The caller's bearer token."""
-    for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip()
-    return b""
-
-
 def _model(body: bytes) -> str:
+    """The model that a JSON body names, "" where there is none."""
     try:
         return _read_model(body).model
     except msgspec.DecodeError:
         return ""
-
-
-def _plain(value: str) -> bytes:
-    """Fit for a header: printable ASCII, everything else replaced."""
-    return "".join(c if " " <= c <= "~" else "?" for c in value).encode("ascii")

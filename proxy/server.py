@@ -17,6 +17,8 @@ from proxy.settings import Limits
 
 BACKLOG = 2048
 START_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
 HEAD_BOUND = 1024 * 1024
 """Bytes of headers that are read at all; the configured limit is checked once they are complete."""
 
@@ -146,5 +148,6 @@ def _config(app: App, limits: Limits) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=limits.drain_seconds,  # type: ignore[arg-type]  # a float will do
     )

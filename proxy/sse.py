@@ -12,6 +12,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from proxy.asgi import Header
+from proxy.headers import content_coding, is_event_stream, is_json
 from proxy.savings import Usage
 
 BOUND = 1024 * 1024
@@ -156,27 +157,19 @@ class Blind:
         return None
 
 
-def is_stream(headers: Sequence[Header]) -> bool:
-    return _value(headers, b"content-type").startswith(b"text/event-stream")
-
-
 def reader(headers: Sequence[Header]) -> Reader:
-    """The reader for an answer with these headers (names in lower case)."""
+    """The reader for an answer with these headers."""
     inner: Reader
-    if is_stream(headers):
+    if is_event_stream(headers):
         inner = EventReader()
-    elif _value(headers, b"content-type").startswith(b"application/json"):
+    elif is_json(headers):
         inner = AnswerReader()
     else:
         return Blind()
-    coding = _value(headers, b"content-encoding")
-    if coding in (b"", b"identity"):
+    coding = content_coding(headers)
+    if not coding:
         return inner
     return Unpacked(inner) if coding in (b"gzip", b"x-gzip", b"deflate") else Blind()
-
-
-def _value(headers: Sequence[Header], wanted: bytes) -> bytes:
-    return next((value.strip().lower() for name, value in headers if name == wanted), b"")
 
 
 def _read(data: bytes) -> Usage | None:

@@ -3,7 +3,6 @@
 Headers are lists of raw pairs, never a mapping: repeated ones stay repeated, in order.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +10,7 @@ import httpx
 
 from proxy.asgi import Header
 from proxy.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from proxy.headers import connection_named
 from proxy.settings import Upstream
 
 HOP_BY_HOP = frozenset(
@@ -63,7 +63,7 @@ def target(where: Base, path: bytes) -> bytes:
 
 def request_headers(call: Call, where: Base, key: str | None) -> list[Header]:
     """What goes upstream: the client's own headers, in order, less those that end here."""
-    dropped = NOT_FORWARDED | _named(call.headers)
+    dropped = NOT_FORWARDED | connection_named(call.headers)
     if key is not None:
         dropped |= {b"authorization"}
     kept = [(b"host", where.host)]
@@ -80,7 +80,7 @@ def request_headers(call: Call, where: Base, key: str | None) -> list[Header]:
 def response_headers(response: httpx.Response) -> list[Header]:
     """What goes back to the client. The length of a body that never comes would confuse the server side."""
     headers = response.headers.raw
-    dropped = HOP_BY_HOP | _named(headers)
+    dropped = HOP_BY_HOP | connection_named(headers)
     if response.status_code in (204, 304):
         dropped |= {b"content-length"}
     return [h for h in headers if h[0] not in dropped and not h[0].startswith(OURS)]
@@ -117,9 +117,3 @@ def meaning(error: httpx.TransportError) -> UpstreamError:
     if isinstance(error, httpx.ConnectError):
         return UpstreamUnreachable(str(error))
     return UpstreamBroken(str(error))
-
-
-def _named(headers: Iterable[Header]) -> frozenset[bytes]:
-    """Headers that a Connection header declares to be for the next neighbour only."""
-    values = [value for name, value in headers if name == b"connection"]
-    return frozenset(token.strip().lower() for value in values for token in value.split(b","))

@@ -189,7 +189,7 @@ def head(status: int, *headers: Header) -> bytes:
 def stream_head(*headers: Header) -> bytes:
     """The head of a chunked stream of server-sent events."""
     kind = (b"content-type", b"text/event-stream; charset=utf-8")
-    return head(200, kind, (b"transfer-encoding", b"chunked"), *headers)
+    return head(200, kind, CHUNKED, *headers)
 
 
 def chunk(data: bytes) -> bytes:
@@ -197,6 +197,8 @@ def chunk(data: bytes) -> bytes:
 
 
 END = b"0\r\n\r\n"
+CHUNKED = (b"transfer-encoding", b"chunked")
+LENGTH_5 = (b"content-length", b"5")
 
 
 def event(data: object) -> bytes:

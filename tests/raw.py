@@ -30,6 +30,10 @@ def chat(body: bytes, *headers: Header) -> bytes:
     return request("POST", "/v1/chat/completions", body, (b"content-type", b"application/json"), *headers)
 
 
+def value(headers: list[Header], name: bytes) -> bytes | None:
+    return dict(headers).get(name)
+
+
 def read_head(sock: socket.socket) -> bytes:
     """Up to and with the empty line, and whatever came with it."""
     data = b""

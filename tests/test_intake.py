@@ -1,6 +1,9 @@
-"""What is refused at the door."""
+"""What is refused at the door, and while a body comes."""
 
 import pytest
+from conftest import Service
+from provider import Act, Provider, chunk
+from raw import ask, connected, read_all, read_head, request, value
 
 from proxy.asgi import Header
 from proxy.errors import AmbiguousRequest, BodyTooLarge, HeadersTooLarge, Refused
@@ -50,3 +53,52 @@ def test_errors_quote_no_value() -> None:
     with pytest.raises(AmbiguousRequest) as caught:
         check([(b"authorization", b"Bearer sk-secret"), (b"authorization", b"Bearer sk-other")], b"/", LIMITS)
     assert b"sk-" not in caught.value.body()
+
+
+# Limits
+
+
+def test_a_declared_body_over_the_limit_is_refused_unread(service: Service, fake: Provider) -> None:
+    huge = request("POST", "/v1/chat/completions", b"", (b"content-length", b"%d" % (300 * 1024 * 1024)))
+    status, headers, body = ask(service.start(fake.url), huge)
+    assert status == 413
+    assert b'"code":"body_too_large"' in body
+    assert value(headers, b"connection") == b"close"
+    assert fake.connections == 0
+
+
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/files"])
+def test_a_body_without_a_length_is_counted_while_it_comes(service: Service, fake: Provider, target: str) -> None:
+    url = service.start(fake.url, "balanced", limits=Limits(body_bytes=100_000))
+    with connected(url) as sock:
+        sock.sendall(request("POST", target, b"", (b"transfer-encoding", b"chunked")))
+        for _ in range(3):
+            sock.sendall(chunk(b"x" * 40_000))
+        assert read_head(sock).startswith(b"HTTP/1.1 413")
+    fake.wait_for(open=0)
+    assert fake.requests == []
+
+
+def test_a_large_file_streams_through_without_being_held(service: Service, fake: Provider) -> None:
+    """The upstream has the first part while the client has not sent the last."""
+    fake.read_bodies = False
+    fake.script(Act.STALL)
+    url = service.start(fake.url, "balanced")
+    with connected(url) as sock:
+        sock.sendall(request("POST", "/v1/files", b"", (b"content-length", b"10000000")) + b"x" * 100_000)
+        assert fake.arrived.wait(5)
+        assert fake.last.header("content-length") == [b"10000000"]
+
+
+def test_a_body_that_stalls_is_not_waited_for(service: Service, fake: Provider) -> None:
+    url = service.start(fake.url, "balanced", limits=Limits(body_idle_seconds=0.1))
+    with connected(url) as sock:
+        sock.sendall(request("POST", "/v1/chat/completions", b"", (b"content-length", b"10")) + b"hello")
+        assert read_all(sock).startswith(b"HTTP/1.1 408")
+
+
+def test_headers_over_the_limits_are_refused(service: Service, fake: Provider) -> None:
+    url = service.start(fake.url, limits=Limits(headers=10, header_bytes=1000))
+    assert ask(url, request("GET", "/v1/models", b"", *[(b"x-h", b"1")] * 11))[0] == 431
+    assert ask(url, request("GET", "/v1/models", b"", (b"x-h", b"1" * 1000)))[0] == 431
+    assert fake.requests == []
