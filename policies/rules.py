@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from compressors.base import Budget, Tokens
+from compressors.structured import layout
 from policies.base import Kind, Mode, Plan, Segment, Step
 from policies.budget import Range, choose, lossy
 
@@ -63,8 +64,8 @@ class RulePolicy:
         return frozenset(rule.compressor for rule in self.rules.values())
 
     def plan(self, segments: Sequence[Segment]) -> Plan:
-        """`segments` in the order in which they stand in the request. Context that is JSON follows the rule for tool
-        output: structure is dropped in whole rows, not in sentences."""
+        """`segments` in the order in which they stand in the request. Context that is JSON, a table, a log, a diff
+        or HTML follows the rule for tool output: structure is dropped in whole rows, not in sentences."""
         reasons = [segment.guard or PROTECTED if not segment.may_change else KEPT for segment in segments]
         steps: list[Step] = []
         turns = min((s.message for s in segments if s.role not in ("system", "developer")), default=0)
@@ -94,7 +95,7 @@ class RulePolicy:
 
     def _rule(self, segment: Segment) -> Rule | None:
         rule = self.rules.get(segment.kind)
-        if rule and segment.kind is Kind.CONTEXT and _is_json(segment.text):
+        if rule and segment.kind is Kind.CONTEXT and _has_structure(segment.text):
             data = self.rules.get(Kind.TOOL_OUTPUT)
             return data and replace(data, keep_recent=rule.keep_recent, keep_shared=rule.keep_shared, roles=rule.roles)
         return rule
@@ -141,12 +142,17 @@ def _beside(one: Segment, other: Segment) -> bool:
     return bool(other.may_change) and other.kind is one.kind and other.question == one.question
 
 
+def _has_structure(text: str) -> bool:
+    """Whether rows or blocks can be told apart in it, or it is JSON, which must stay JSON even where nothing can go."""
+    return bool(layout(text).units) or _is_json(text)
+
+
 def _is_json(text: str) -> bool:
     text = text.strip()
     if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
         return False
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True

@@ -56,7 +56,9 @@ class PolicyTable(Struct):
         "on"
     )
     context: Annotated[RuleOrKeep, Meta(description="retrieved documents, pasted text")] = None
-    tool_output: Annotated[RuleOrKeep, Meta(description="results of tools, and context that is JSON")] = None
+    tool_output: Annotated[
+        RuleOrKeep, Meta(description="results of tools, and context that is JSON, a table, a log, a diff or HTML")
+    ] = None
     history: Annotated[RuleOrKeep, Meta(description="earlier turns")] = None
     code: Annotated[RuleOrKeep, Meta(description="source files and diffs given as context")] = None
     demonstration: Annotated[RuleOrKeep, Meta(description="few-shot examples")] = None

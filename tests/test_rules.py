@@ -117,6 +117,18 @@ def test_a_system_message_between_turns_belongs_to_its_turn() -> None:
     assert changed(HALF).plan([replace(BASE, message=1), late]).reasons[1] == "planned"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "day,store,units\n" + "".join(f"2025-01-{n:02},S{n % 3},{n * 7}\n" for n in range(1, 20)),
+        "".join(f"2025-01-01T10:00:{n:02}Z INFO worker {n} took job {n * 3}\n" for n in range(20)),
+    ],
+)
+def test_tables_and_logs_in_context_are_dropped_by_rows_too(text: str) -> None:
+    rows = replace(BASE, tokens=500, text=text, may_change=((0, 10),))
+    assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
+
+
 def test_context_that_is_json_follows_the_rule_for_tool_output() -> None:
     rows = replace(BASE, tokens=500, text='[{"id": 1}, {"id": 2}]', may_change=((0, 10),))
     assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
