@@ -11,10 +11,11 @@ from compressors.tokenizers import Counter, counter
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A task cut up. `units`: what may go, in order, white space after it included. `costs`: the tokens that
-    dropping each saves. `total`: tokens of the whole text."""
+    """A task cut up. `units`: what may go, in order, white space after it included; `protected` as ordered spans
+    that lie apart. `costs`: the tokens that dropping each unit saves. `total`: tokens of the whole text."""
 
     task: Task
+    protected: tuple[Span, ...]
     units: tuple[Span, ...]
     costs: tuple[int, ...]
     total: int
@@ -48,7 +49,7 @@ def layout(task: Task) -> Layout:
     full = _counts(tokens, own)
     held = _counts(tokens, [spans.join(text, spans.within(protected, *unit)) for unit in units])
     costs = tuple(a - b for a, b in zip(full, held, strict=True))
-    return Layout(task, units, costs, sum(full) + sum(_counts(tokens, between)))
+    return Layout(task, protected, units, costs, sum(full) + sum(_counts(tokens, between)))
 
 
 def _counts(tokens: Counter, texts: Sequence[str]) -> list[int]:
@@ -94,7 +95,7 @@ def keep(parts: Layout, scores: Sequence[float]) -> Kept:
         chosen = set(_greedy(order, parts.costs, room)) or chosen
     if len(chosen) == len(order):
         return whole(task)
-    kept = Kept(spans.merge([*_stretches(parts, chosen), *spans.clip(task.protected, len(task.text))]))
+    kept = Kept(spans.merge([*_stretches(parts, chosen), *parts.protected]))
     saved = sum(cost for i, cost in enumerate(parts.costs) if i not in chosen)
     # The costs are exact but for a token where two units meet; only a small saving can be none, or worse.
     return kept if saved > 2 * len(parts.units) or _shorter(task, kept) else whole(task)
@@ -118,22 +119,26 @@ def _stretches(parts: Layout, chosen: set[int]) -> Iterator[Span]:
     text, units = parts.task.text, parts.units
     at = i = 0
     while i < len(units):
-        if i in chosen:
+        first = i
+        while i < len(units) and i not in chosen and (i == first or units[i][0] == units[i - 1][1]):
+            i += 1
+        if i == first:
             i += 1
             continue
-        first = i
-        while i + 1 < len(units) and i + 1 not in chosen and units[i + 1][0] == units[i][1]:
-            i += 1
-        (start, _), (_, end) = units[first], units[i]
+        start, end = units[first][0], units[i - 1][1]
         tail = spans.solid(text, (start, end))
         before = spans.solid(text, (units[first - 1][0] if first else start, start))
-        if end == len(text) or text.count("\n", tail, end) > text.count("\n", before, start):
+        held = spans.within(parts.protected, start, end)
+        if held:  # a mark or an address inside a dropped sentence must not run into its neighbours
+            yield at, start
+            yield from ((a - 1 if text[a - 1].isspace() else a, a) for a, _ in held[1:])
+            yield tail, end
+        elif end == len(text) or text.count("\n", tail, end) > text.count("\n", before, start):
             yield at, before
             yield tail, end
         else:
             yield at, start
         at = end
-        i += 1
     yield at, len(text)
 
 

@@ -1,8 +1,8 @@
 """Pure text geometry: sentences, terms, and arithmetic on character spans.
 
 Every function takes a `str` and spans of its code points; nothing here looks at a clock, a file or a language tag.
-All loops over a text move forward only (possessive patterns, `finditer`), so that hostile input stays linear, and no
-single call into the regex engine works through more than one unit, so that other threads get their turn.
+All loops over a text move forward only (possessive patterns), so that hostile input stays linear, and no single call
+into the regex engine works through more than a window or a unit, so that other threads get their turn.
 """
 
 import re
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from compressors.base import Span
 
 LONGEST = 1000  # code points; a longer unit (speech without punctuation) is cut at white space
+_WINDOW = 65_536
 _THAI_CLAUSE = 40  # Thai writes a space between clauses and no full stop: shorter stretches are not worth a unit
 
 _CLOSERS = r"""["'”’»›)\]}」』）】》〉*_]"""
@@ -46,7 +47,7 @@ def sentences(text: str) -> list[Span]:
     units: list[Span] = []
     start = 0
     cased = any(map(str.isupper, text[:100_000]))
-    for match in _BORDER.finditer(text):
+    for match in _borders(text):
         end = match.end()
         if end == len(text) or _ends_unit(text, start, match, cased):
             units.extend(_cut(text, start, end))
@@ -54,6 +55,18 @@ def sentences(text: str) -> list[Span]:
     if start < len(text):
         units.extend(_cut(text, start, len(text)))
     return units
+
+
+def _borders(text: str) -> Iterator[re.Match[str]]:
+    """`_BORDER.finditer`, a window at a time, so that a long stretch without a border does not hold the interpreter."""
+    at = 0
+    while at < len(text):
+        match = _BORDER.search(text, at, at + _WINDOW)
+        if match and match.end() == at + _WINDOW:
+            match = _BORDER.match(text, match.start())
+        at = match.end() if match else at + _WINDOW
+        if match:
+            yield match
 
 
 def _ends_unit(text: str, start: int, match: re.Match[str], cased: bool) -> bool:

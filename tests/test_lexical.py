@@ -121,6 +121,13 @@ def test_protected_text_in_a_dropped_sentence_stays_and_is_paid_for() -> None:
     assert "Ask" not in found
 
 
+def test_marks_left_from_dropped_sentences_do_not_run_into_their_neighbours() -> None:
+    text = "The bridge is old. It rained on [3] and at https://x.example today. The bridge is long."
+    protected = tuple((text.index(part), text.index(part) + len(part)) for part in ("[3]", "https://x.example"))
+    found = Lexical().compress([Task(text, Rate(0.7), "bridge", protected)])[0]
+    assert join(text, found.spans) == "The bridge is old. [3] https://x.example The bridge is long."
+
+
 def test_without_a_question_telling_sentences_stay_not_just_the_first() -> None:
     text = (
         "Good morning and welcome. The reactor overheated twice in March. Somebody coughed. The reactor pump failed in "
