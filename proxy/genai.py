@@ -96,6 +96,7 @@ class MetricsMeter:
 
     def _reason(self, reason: str) -> str:
         """A reason may quote what a caller sent, so their number is bounded."""
+        reason = plain(reason)
         if reason in self._reasons:
             return reason
         if len(self._reasons) >= REASONS:
@@ -159,7 +160,7 @@ def _attributes(savings: Savings, settings: Settings) -> Attributes:
         "laconic.route": savings.route,
         "laconic.policy": savings.policy,
         "laconic.outcome": measured.outcome.value,
-        "laconic.reason": measured.reason or None,
+        "laconic.reason": plain(measured.reason) or None,
         "laconic.tokens.before": measured.tokens_before,
         "laconic.tokens.after": measured.tokens_after,
         "laconic.tokens.estimated": measured.estimated,

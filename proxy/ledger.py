@@ -22,7 +22,7 @@ APPLICATION = 0x4C61636F  # "Laco": tells our files from other people's SQLite
 INTERVAL = 0.25  # seconds between two writes: what a killed process loses at most
 BUSY = 1.0  # seconds that one attempt waits for a lock of another process
 PATIENCE = 5.0  # seconds that closing waits for a locked file
-NAME_LENGTH = 200  # names of models come from callers
+NAME_LENGTH = 200  # characters of a model's name or of a reason: callers choose the one and may be quoted in the other
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -193,29 +193,34 @@ def row(savings: Savings) -> tuple[object, ...]:
         savings.status,
         savings.error,
         measured.outcome.value,
-        measured.reason,
+        plain(measured.reason),
         plain(measured.model),
         measured.encoding,
         measured.estimated,
         measured.tokens_before,
         measured.tokens_after,
-        usage.input,
-        usage.output,
-        usage.cached,
-        usage.cache_write,
+        _billed(usage.input),
+        _billed(usage.output),
+        _billed(usage.cached),
+        _billed(usage.cache_write),
         savings.saved_usd,
         measured.milliseconds if measured.stages else None,
         savings.first_byte_ms,
         savings.total_ms,
         _json({k.kind: [k.before, k.after] for k in measured.kinds}),
-        _json(dict(measured.reasons)),
+        _json({plain(reason): count for reason, count in measured.reasons}),
         _json(dict(measured.stages)),
     )
 
 
 def plain(name: str) -> str:
-    """A caller's name for something, fit to be kept: short, and valid Unicode."""
+    """A name that a caller may have chosen, fit to be kept: short, and valid Unicode."""
     return name[:NAME_LENGTH].encode("utf-8", "replace").decode()
+
+
+def _billed(count: int | None) -> int | None:
+    """An upstream may claim any number; one that does not fit is not known."""
+    return None if count is None or count >= 2**63 else count
 
 
 def _json(value: object) -> str:

@@ -49,12 +49,16 @@ class TelemetryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """`meters` are to be told of every request; `registry` holds what `/metrics` shows; `ends` end the providers."""
+    """A meter that tells its `meters`. `registry` holds what `/metrics` shows; `ends` end the providers."""
 
     meters: tuple[Meter, ...]
     registry: CollectorRegistry
     provider: MeterProvider
     ends: tuple[Callable[[], object], ...]
+
+    def record(self, savings: Savings) -> None:
+        for meter in self.meters:
+            meter.record(savings)
 
     def render_metrics(self) -> tuple[bytes, str]:
         """The text of `/metrics` and its content type."""
@@ -153,7 +157,7 @@ def _line(savings: Savings) -> str:
         "stream": savings.stream,
         "status": savings.status,
         "outcome": measured.outcome.value,
-        "reason": measured.reason,
+        "reason": plain(measured.reason),
         "error": savings.error,
         "tokens_before": measured.tokens_before,
         "tokens_after": measured.tokens_after,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,13 +97,17 @@ def test_a_record_is_kept_in_full(tmp_path: Path) -> None:
     assert kept.dropped == 0
 
 
-def test_a_model_name_from_a_caller_is_bounded_and_made_valid(tmp_path: Path) -> None:
+def test_what_others_choose_is_bounded_and_made_valid(tmp_path: Path) -> None:
+    """A caller's model, a reason that quotes a caller, an upstream's usage: none may stop the writer."""
+    odd = "a\ud800" + "x" * 10_000
     kept = open_ledger(tmp_path / "ledger")
-    kept.record(savings(measured=Measured(Outcome.UNTOUCHED, model="a\ud800" + "x" * 10_000)))
+    measured = Measured(Outcome.UNTOUCHED, odd, odd, reasons=((odd, 1),))
+    kept.record(replace(savings(measured=measured), usage=Usage(2**63, 2**63 - 1)))
     kept.close()
     (row,) = rows(tmp_path / "ledger")
     assert row["model"].startswith("a?x")
-    assert len(row["model"]) == ledger.NAME_LENGTH
+    assert len(row["model"]) == len(row["reason"]) == ledger.NAME_LENGTH
+    assert (row["billed_input"], row["billed_output"]) == (None, 2**63 - 1)
 
 
 def test_what_was_told_a_second_before_kill_9_is_on_disk(tmp_path: Path) -> None:

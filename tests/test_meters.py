@@ -60,11 +60,19 @@ def test_a_request_is_one_line_of_json_without_what_is_unknown(caplog: pytest.Lo
     }
 
 
+def test_text_that_is_not_valid_unicode_makes_no_meter_raise() -> None:
+    kept = telemetry({}, lambda: SETTINGS)
+    odd = replace(CHAT, measured=Measured(Outcome.UNTOUCHED, "a\ud800", "b\ud800", reasons=(("c\ud800", 1),)))
+    logging.getLogger("laconic.request").setLevel(logging.INFO)
+    for meter in (kept, LogMeter()):
+        meter.record(odd)
+    assert b'laconic_reason="a?"' in kept.render_metrics()[0]
+
+
 def test_metrics_are_rendered_as_prometheus_reads_them() -> None:
     kept = telemetry({}, lambda: SETTINGS)
     for _ in range(3):
-        for meter in kept.meters:
-            meter.record(CHAT)
+        kept.record(CHAT)
     kept.watch_ledger(lambda: 5)
     text, content_type = kept.render_metrics()
     kept.close()
@@ -79,8 +87,7 @@ def test_metrics_are_rendered_as_prometheus_reads_them() -> None:
 
 def test_two_services_in_one_process_keep_apart() -> None:
     first, second = (telemetry({}, lambda: SETTINGS) for _ in range(2))
-    for meter in first.meters:
-        meter.record(CHAT)
+    first.record(CHAT)
     assert b"laconic_requests_total{" in first.render_metrics()[0]
     assert b"laconic_requests_total{" not in second.render_metrics()[0]
 
@@ -124,8 +131,7 @@ def start(variables: dict[str, str], patch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         patch.setenv(name, value)
     kept = telemetry(variables, lambda: SETTINGS)
-    for meter in kept.meters:
-        meter.record(CHAT)
+    kept.record(CHAT)
     kept.close()
 
 
