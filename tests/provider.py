@@ -274,6 +274,7 @@ def _chat(body: dict[str, Any]) -> Script:
     ]
     if body.get("stream"):
         parts = [delta(role="assistant", tool_calls=calls)] if calls else [delta("hello "), delta("there")]
+        parts[-1]["choices"][0]["finish_reason"] = "tool_calls" if calls else "stop"
         if body.get("stream_options", {}).get("include_usage"):
             parts.append({**delta(), "choices": [], "usage": USAGE})
         return (stream_head() + b"".join(map(event, parts)) + DONE + END,)

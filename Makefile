@@ -1,0 +1,51 @@
+# Every target makes what it needs. VENV: where the environment lies or is to be made; PYTHON: what makes it.
+VENV ?= .venv
+PYTHON ?= python3
+CLIENTS_VENV ?= $(VENV)-clients
+BIN := $(VENV)/bin
+
+.PHONY: test lint types check test-clients demo bench lock clean
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test test-clients
+
+# Other vendors' clients. They have an environment of their own: their packages hold openai-python back.
+test-clients: $(CLIENTS_VENV)/.installed tests/clients/node_modules/.installed
+	$(CLIENTS_VENV)/bin/python -m pytest -q -m clients tests/clients
+
+demo: $(VENV)/.installed
+	$(BIN)/laconic demo
+
+# All against the fake provider on this machine; the quality and segmentation benchmarks need data, see benchmarks/.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/overhead.py
+
+lock: $(VENV)/.installed
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile $(LOCK) -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) -o requirements-dev.lock --extra dev --extra otlp pyproject.toml
+LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+clean:
+	rm -rf $(VENV) $(CLIENTS_VENV) tests/clients/node_modules build dist
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	touch $@
+
+$(CLIENTS_VENV)/.installed: pyproject.toml
+	test -x $(CLIENTS_VENV)/bin/python || $(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip install -q -e '.[clients]'
+	touch $@
+
+tests/clients/node_modules/.installed: tests/clients/package-lock.json
+	cd tests/clients && npm ci --no-fund --no-audit
+	touch $@
