@@ -1,0 +1,218 @@
+"""The `laconic` command. Each verb calls one function elsewhere; imports are lazy so that each verb starts quickly."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compressors import Budget
+    from proxy.settings import Settings
+
+Verb = Callable[[argparse.Namespace], int]
+BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 done in part or not fit to run, 2 what was asked cannot be done."""
+    options = _parser().parse_args(arguments)
+    verb: Verb = options.verb
+    try:
+        return verb(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `laconic report | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="laconic", description="Shortens prompts before they are billed.")
+    parser.add_argument("--version", action="version", version=f"laconic {version('laconic')}")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = _verb(verbs, "serve", _serve, "run the proxy")
+    _settings_options(serve)
+    serve.add_argument("--upstream", metavar="URL", help="where requests go (default https://api.openai.com/v1)")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8787)")
+    serve.add_argument("--ledger", metavar="FILE", help='where records are kept; "off" for nowhere')
+
+    explain = _verb(verbs, "explain", _explain, "show the segments and the plan of requests without sending them")
+    explain.add_argument("files", nargs="+", metavar="FILE", help="a chat completions body (JSON)")
+    explain.add_argument("--json", action="store_true", help="one JSON line a file")
+    _settings_options(explain)
+
+    compress = _verb(verbs, "compress", _compress, "shorten text from standard input or a JSON Lines file")
+    _compress_options(compress)
+
+    report = _verb(verbs, "report", _report, "print what was saved")
+    report.add_argument("--by", default="route", choices=("route", "model", "day"))
+    report.add_argument("--since", metavar="DATE", type=date.fromisoformat, help="from this day on (YYYY-MM-DD, UTC)")
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object")
+    form.add_argument("--csv", action="store_true", help="one line a group")
+    report.add_argument("--config", metavar="FILE", type=Path)
+    report.add_argument("--ledger", metavar="FILE", help="the ledger to read (default: the configured one)")
+
+    check = _verb(verbs, "check", _check, "validate a configuration and say whether all of it can run")
+    _settings_options(check)
+    _verb(verbs, "demo", _demo, "a dozen requests through the proxy: no key, no network, no GPU")
+    return parser
+
+
+Verbs = argparse._SubParsersAction  # the type that add_subparsers returns has no public name
+
+
+def _verb(verbs: "Verbs[argparse.ArgumentParser]", name: str, run: Verb, about: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    parser.set_defaults(verb=run)
+    return parser
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a laconic.toml")
+    parser.add_argument("--policy", metavar="NAME", help="policy of every request (default balanced)")
+
+
+def _compress_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--compressor", default="lexical", metavar="NAME")
+    parser.add_argument("--question", default="", help="what the text is to answer")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--rate", type=float, help="share of the tokens to keep, above 0 and up to 1 (default 0.5)")
+    size.add_argument("--tokens", type=int, help="how many tokens to keep")
+    size.add_argument("--threshold", type=float, help="keep what scores at least this share of the best, 0 to 1")
+    parser.add_argument("--model", default="gpt-4o", help="whose tokens to count (default gpt-4o)")
+    parser.add_argument("--jsonl", metavar="IN", type=Path, help="lines of {id, text, question?}")
+    parser.add_argument("--out", metavar="OUT", type=Path, help="where the results of --jsonl go; goes on where it was")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from proxy.serving import serve
+
+    settings = _settings(options)
+    return BAD_INPUT if settings is None else serve(settings, lambda: _load(options))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from proxy.explain import as_json, explain, show
+    from proxy.wire import UnknownShape
+
+    settings = _settings(options)
+    if settings is None:
+        return BAD_INPUT
+    status = 0
+    for name in options.files:
+        try:
+            explanation = explain(Path(name).read_bytes(), settings)
+        except OSError as error:
+            status = _complain(f"{name}: {error.strerror}")
+        except UnknownShape as error:
+            status = _complain(f"{name}: {error}: no request that would be shortened")
+        else:
+            print(json.dumps(as_json(name, explanation))) if options.json else show(name, explanation, Console())
+    return status
+
+
+def _compress(options: argparse.Namespace) -> int:
+    from compressors import CompressionError, load
+    from proxy.texts import BadRecord, Shortening, shorten_lines, shorten_text
+    from proxy.tokens import encoding_for
+
+    budget = _budget(options)
+    if isinstance(budget, str):
+        return _complain(budget)
+    how = Shortening(options.compressor, budget, options.question, encoding_for(options.model)[0])
+    if (options.jsonl is None) != (options.out is None):
+        return _complain("--jsonl IN and --out OUT go together")
+    try:
+        if options.jsonl is not None:
+            return min(shorten_lines(options.jsonl, options.out, how, sys.stderr), 1)
+        result = shorten_text(sys.stdin.buffer.read().decode(), how, load(how.compressor))
+    except UnicodeDecodeError:
+        return _complain("the text is not UTF-8")
+    except (CompressionError, BadRecord, OSError) as error:
+        return _complain(error)
+    sys.stdout.write(result.text)
+    print(f"{result.tokens_before} tokens before, {result.tokens_after} after, {result.ms:.1f} ms", file=sys.stderr)
+    return 0
+
+
+def _budget(options: argparse.Namespace) -> "Budget | str":
+    from compressors import Rate, Threshold, Tokens
+
+    if options.tokens is not None:
+        return Tokens(options.tokens) if options.tokens > 0 else "--tokens must be above 0"
+    if options.threshold is not None:
+        return Threshold(options.threshold) if 0 <= options.threshold <= 1 else "--threshold must be from 0 to 1"
+    rate = 0.5 if options.rate is None else options.rate
+    return Rate(rate) if 0 < rate <= 1 else "--rate must be above 0 and at most 1"
+
+
+def _report(options: argparse.Namespace) -> int:
+    from proxy.ledger import LedgerError
+    from proxy.report import report
+
+    settings = _settings(options)
+    if settings is None:
+        return BAD_INPUT
+    if settings.ledger is None:
+        return _complain("no ledger is configured; name one with --ledger FILE")
+    try:
+        report(Path(settings.ledger), options.by, options.since, options.json, options.csv)
+    except LedgerError as error:
+        return _complain(error)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from proxy.check import check
+
+    checked = check(lambda: _load(options))
+    for line in checked.lines:
+        print(line)
+    for problem in (*checked.problems, *checked.obstacles):
+        print(f"laconic: {problem}", file=sys.stderr)
+    print("ready to run" if checked.ok else "not fit to run", file=sys.stdout if checked.ok else sys.stderr)
+    return 0 if checked.ok else BAD_INPUT if checked.problems else 1
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from proxy.demo import run
+
+    return run()
+
+
+# Settings: file, environment and flags, or every problem in words.
+
+
+def _load(options: argparse.Namespace) -> "Settings":
+    """Raises `proxy.config.ConfigError`."""
+    from proxy.config import OVERRIDES, load
+
+    return load(getattr(options, "config", None), os.environ, {n: getattr(options, n, None) for n in OVERRIDES})
+
+
+def _settings(options: argparse.Namespace) -> "Settings | None":
+    """None where the settings are of no use: all that is wrong with them has been said."""
+    from proxy.config import ConfigError
+
+    try:
+        return _load(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return None
+
+
+def _complain(problem: object) -> int:
+    print(f"laconic: {problem}", file=sys.stderr)
+    return BAD_INPUT

@@ -1,0 +1,85 @@
+"""`laconic serve`: puts the parts together, says in one screen what it will do and what it will not, and runs."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from compressors import tokenizers
+from proxy.app import App, create_app
+from proxy.check import Checked, check
+from proxy.ledger import LedgerError, open_ledger
+from proxy.meters import LogMeter, TelemetryError, telemetry
+from proxy.pipeline import Pipeline
+from proxy.pricing import parse_overrides, saved_usd
+from proxy.reload import Current
+from proxy.savings import Meter
+from proxy.server import listen
+from proxy.server import serve as run
+from proxy.settings import Settings
+
+log = logging.getLogger("laconic")
+
+
+def serve(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    current = Current(settings, load)
+    with ExitStack() as stack:
+        try:
+            app = _app(current, stack)
+            listener = stack.enter_context(listen(settings.host, settings.port))
+        except (LedgerError, TelemetryError) as error:
+            return _refused(str(error))
+        except OSError as error:
+            return _refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+        tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
+        print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
+        run(app, listener, settings.limits, lambda: _reload(current))
+    return 0
+
+
+def _app(current: Current, stack: ExitStack) -> App:
+    """The app with its meters; what must be closed at the end goes onto the stack."""
+    settings = current.current()
+    told = telemetry(os.environ, current.current)
+    stack.callback(told.close)
+    meters: list[Meter] = [*told.meters, LogMeter()]
+    if settings.ledger is not None:
+        ledger = open_ledger(settings.ledger)
+        stack.callback(ledger.close)
+        told.watch_ledger(lambda: ledger.dropped)
+        meters.append(ledger)
+    price = partial(saved_usd, overrides=parse_overrides(settings.prices, []))
+    return create_app(current.current, Pipeline(settings.compression), meters, price, told.render_metrics)
+
+
+def _reload(current: Current) -> None:
+    current.reload()
+
+
+def screen(settings: Settings, checked: Checked) -> list[str]:
+    """What is said at the start."""
+    base = f"http://{settings.host}:{settings.port}"
+    return [
+        f"Laconic listens on {base}",
+        f"  export OPENAI_BASE_URL={base}/v1",
+        "",
+        *(f"  {line}" for line in checked.lines),
+        *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
+        "",
+        "It will: shorten what the policy names in POST /v1/chat/completions, within "
+        f"{settings.compression.deadline_ms:g} ms; send the original",
+        "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
+        "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
+        "  change answers; follow redirects; send anything to anybody but the upstream.",
+        f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
+    ]
+
+
+def _refused(problem: str) -> int:
+    print(f"laconic: {problem}", file=sys.stderr)
+    return 2
