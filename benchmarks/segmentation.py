@@ -69,7 +69,9 @@ def by_role(body: Body) -> Answer:
     messages = body["messages"]
     newest = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
     free = [i for i, m in enumerate(messages) if m["role"] not in ("system", "developer") and i != newest]
-    return Answer({}, {(i, part, j) for i in free for part, text in texts(messages[i]).items() for j in range(len(text))})
+    return Answer(
+        {}, {(i, part, j) for i in free for part, text in texts(messages[i]).items() for j in range(len(text))}
+    )
 
 
 def by_length(body: Body) -> Answer:
@@ -104,7 +106,10 @@ class Tally:
             free, protected = set(), protected | set(label)
         hit = answer.change & protected
         self.n.update(bodies=1, free=len(free), found=len(free & answer.change), protected=len(protected), hit=len(hit))
-        self.n.update(harmed=bool(hit), **{f"{k} touched": any(label.get(p) == k for p in hit) for k in ("question", "instruction")})
+        self.n.update(
+            harmed=bool(hit),
+            **{f"{k} touched": any(label.get(p) == k for p in hit) for k in ("question", "instruction")},
+        )
         if hit:
             self.harmed.append(shape["id"])
         for place, kind in label.items():

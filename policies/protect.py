@@ -18,7 +18,7 @@ _SYSTEM = ("system", "developer")
 SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; nothing is gained and much is lost
 SMALLEST = 400  # characters of material in the whole body
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
-_WINDOW = 32_768
+_WINDOW = 8_192
 _OVERLAP = 2_048
 
 _INLINE = {
@@ -45,12 +45,29 @@ _MAIL = re.compile(
     r"|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목) ?[:：].{1,300}$",
     re.MULTILINE | re.IGNORECASE,
 )
-_ALARM = re.compile(r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$", re.M | re.I)
+_ALARM = re.compile(
+    r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$", re.M | re.I
+)
 _ELIDED = re.compile(r"^[ ]{0,8}(?:⋮|…|\.\.\.)[ .…]{0,4}$", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?:[:|│→]|\t)", re.MULTILINE)
 _SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
-_KEYWORD = re.compile(r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|#include|return)\b")
-_CODE_STARTS = ("import ", "from ", "def ", "class ", "    ", "\t", "}", "#include", "using ", "func ", "fn ", "export ")
+_KEYWORD = re.compile(
+    r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|#include|return)\b"
+)
+_CODE_STARTS = (
+    "import ",
+    "from ",
+    "def ",
+    "class ",
+    "    ",
+    "\t",
+    "}",
+    "#include",
+    "using ",
+    "func ",
+    "fn ",
+    "export ",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,6 @@ def _reason(segment: Segment, shape: _Shape) -> str:
 
 def _numbered(text: str) -> bool:
     """Whether it is a view of a file with line numbers, by which it will be edited or cited."""
-    yield from _matches(_MAIL, text)
     rows = text.count("\n", 0, 6000) + 1
     return rows >= 4 and len(_NUMBERED.findall(text[:6000])) >= 0.5 * rows
 

@@ -94,12 +94,49 @@ _UNSPACED: dict[Meaning, tuple[str, ...]] = {
     Meaning.STEP: ("思考", "行动", "行動", "생각", "행동"),
     Meaning.ANSWER: ("回答", "答え", "答案", "解答", "답변", "대답", "답"),
     Meaning.QUESTION: ("質問", "問い", "问题", "問題", "提问", "用户输入", "질문", "문의", "依頼", "任务", "任務"),
-    Meaning.INSTRUCTION: ("指示", "ルール", "規則", "要求", "规则", "注意", "出力形式", "输出格式", "役割", "지시", "규칙"),
+    Meaning.INSTRUCTION: (
+        "指示",
+        "ルール",
+        "規則",
+        "要求",
+        "规则",
+        "注意",
+        "出力形式",
+        "输出格式",
+        "役割",
+        "지시",
+        "규칙",
+    ),
     Meaning.META: ("タイトル", "題名", "出典", "标题", "標題", "来源", "來源", "제목", "출처", "日付", "作者"),
-    Meaning.SPEAKER: ("ユーザー", "アシスタント", "用户", "助手", "사용자", "어시스턴트", "客服", "客户", "고객", "상담"),
+    Meaning.SPEAKER: (
+        "ユーザー",
+        "アシスタント",
+        "用户",
+        "助手",
+        "사용자",
+        "어시스턴트",
+        "客服",
+        "客户",
+        "고객",
+        "상담",
+    ),
     Meaning.CODE: ("コード", "代码", "코드", "ファイル"),
     Meaning.CONTEXT: (
-        *("文脈", "コンテキスト", "文書", "資料", "情報", "参考", "抜粋", "規程", "記事", "本文", "文章", "マニュアル", "議事録"),
+        *(
+            "文脈",
+            "コンテキスト",
+            "文書",
+            "資料",
+            "情報",
+            "参考",
+            "抜粋",
+            "規程",
+            "記事",
+            "本文",
+            "文章",
+            "マニュアル",
+            "議事録",
+        ),
         *("上下文", "文档", "文件", "资料", "信息", "背景", "内容", "片段", "知识", "检索", "搜索结果", "原文", "材料"),
         *("문맥", "컨텍스트", "문서", "자료", "정보", "참고", "본문", "내용", "발췌", "검색", "結果", "结果", "결과"),
     ),
@@ -111,7 +148,9 @@ for _meaning, _text in reversed(_WORDS.items()):  # where a word stands twice, t
         _OF[_word] = _meaning
 
 _PROPERTIES = frozenset(_WORDS[Meaning.META].split())
-_ANSWERS = frozenset("answer answers response responses summary draft reply completion antwort réponse respuesta".split())
+_ANSWERS = frozenset(
+    "answer answers response responses summary draft reply completion antwort réponse respuesta".split()
+)
 _GIVEN = frozenset(
     """original existing previous prior reference candidate generated assistant assistants predicted student current
     initial ideal correct gold submitted given bisherige ursprüngliche""".split()

@@ -44,23 +44,44 @@ _CLOSING_TAG = re.compile(r"</[A-Za-z_][\w.: -]{0,80}>$")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.{0,160})$")
 _BOLD = re.compile(r"(\*\*|__)([^*_\n]{2,100})\1[:：]?$")
 _TITLED_RULE = re.compile(r"([-=*~#+]{2,40}) ?([^-=*~#+\s][^\n]{0,100}?) ?([-=*~#+]{2,40})$")
-_BRACKETED = re.compile(r"(?:\[\[ ?#* ?|\[|【|〔|《|<<|«)([^\[\]【】〔〕《》«»\n]{2,80}?)(?: ?#* ?\]\]|\]|】|〕|》|>>|»)[:：]?$")
-_LABEL = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)")
+_BRACKETED = re.compile(
+    r"(?:\[\[ ?#* ?|\[|【|〔|《|<<|«)([^\[\]【】〔〕《》«»\n]{2,80}?)(?: ?#* ?\]\]|\]|】|〕|》|>>|»)[:：]?$"
+)
+_LABEL = re.compile(
+    r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)"
+)
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
+MOST = 20_000  # markers; a text with more is taken as unstructured
+_HTML = frozenset(
+    """a abbr b blockquote body br button caption cite col dd div dl dt em figure font footer form h1 h2 h3 h4 h5 h6 head
+    header hr html i iframe img input label li link main meta nav ol option p path pre script section select small span
+    strong style sub sup svg table tbody td textarea tfoot th thead title tr u ul video""".split()
+)
 _DIFF_OPENS = ("diff --git ", "@@ -")
-_DIFF_GOES_ON = ("+", "-", " ", "\t", "@@", "\\", "index ", "new file", "deleted f", "similarity", "rename ", "Binary f")
+_DIFF_GOES_ON = (
+    "+",
+    "-",
+    " ",
+    "\t",
+    "@@",
+    "\\",
+    "index ",
+    "new file",
+    "deleted f",
+    "similarity",
+    "rename ",
+    "Binary f",
+)
 DOUBTFUL = "doubtful"  # level of a fence that looks like the end of another one: what follows it cannot be told
 
 
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """Moves both ends inwards over white space, looking at no more than it must."""
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
+def stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """Both ends moved inwards over white space; start = end where there is nothing else."""
+    line = text[start:end]
+    left = line.lstrip()
+    return end - len(left), end - len(line) + len(line.rstrip()) if left else end - len(left)
 
 
 def lines(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
@@ -69,7 +90,7 @@ def lines(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[i
     while start < end:
         stop = text.find("\n", start, end)
         stop = end if stop < 0 else stop
-        a, b = _stripped(text, start, stop)
+        a, b = stripped(text, start, stop)
         if a < b:
             yield a, b
         start = stop + 1
@@ -85,12 +106,14 @@ def _tags(text: str, a: int, b: int) -> list[Marker]:
     at = a
     while match := _TAG.match(text, at, b):
         slash, name, attributes = match.groups()
+        if name.casefold() in _HTML:
+            break
         title = slash + name + (attributes or "")
         meaning = labels.meaning(re.sub(r"[_.:-]", " ", name)) or labels.meaning(name)
         shut = bool(slash) or labels.closes(name)
         inline = match.end() < b
         found.append(Marker(match.start(), match.end(), Form.TAG, title, meaning, shut, labels.key(name), None, inline))
-        at, _ = _stripped(text, match.end(), b)
+        at, _ = stripped(text, match.end(), b)
     return found
 
 
@@ -98,6 +121,8 @@ def _trailing_tag(text: str, a: int, b: int) -> Marker | None:
     if text[b - 1] != ">" or not (match := _CLOSING_TAG.search(text, max(a, b - 90), b)):
         return None
     name = match.group()[2:-1]
+    if name.casefold() in _HTML:
+        return None
     return Marker(match.start(), match.end(), Form.TAG, "/" + name, labels.meaning(name), True, labels.key(name))
 
 
@@ -149,7 +174,7 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
         return found
     if not found and (one := _titled(text, a, b) or _labelled(text, a, b)):
         found = [one]
-        if one.inline and text.startswith("<", at := _stripped(text, one.end, b)[0]):
+        if one.inline and text.startswith("<", at := stripped(text, one.end, b)[0]):
             found.extend(_tags(text, at, b))
     if last := _trailing_tag(text, found[-1].end if found else a, b):
         found.append(last)
@@ -165,6 +190,8 @@ def scan(text: str) -> list[Marker]:
         in_diff = head.startswith(_DIFF_OPENS) or (in_diff and head.startswith(_DIFF_GOES_ON))
         if not in_diff:
             found.extend(_line(text, a, b))
+            if len(found) > MOST:
+                return []
     return _pair(_fenced(text, found))
 
 
@@ -211,10 +238,10 @@ def _pair(found: list[Marker]) -> list[Marker]:
         elif stack := open_at.get(name):
             opener = stack.pop()
             pairs[i], pairs[opener] = opener, i
-    paired = [replace(m, pair=pairs.get(i, m.pair)) for i, m in enumerate(found)]
+    paired = [replace(m, pair=pairs[i]) if i in pairs else m for i, m in enumerate(found)]
     return _renumbered([(i, m) for i, m in enumerate(paired) if m.form is not Form.TAG or m.pair is not None])
 
 
 def _renumbered(kept: list[tuple[int, Marker]]) -> list[Marker]:
     new = {old: i for i, (old, _) in enumerate(kept)}
-    return [replace(m, pair=None if m.pair is None else new.get(m.pair)) for _, m in kept]
+    return [m if m.pair is None else replace(m, pair=new.get(m.pair)) for _, m in kept]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from policies.base import Kind
 from proxy.segmentation import labels, shapes
 from proxy.segmentation.labels import Meaning
-from proxy.segmentation.markers import lines
+from proxy.segmentation.markers import lines, stripped
 from proxy.segmentation.sections import Section, announces, blocks, points_back, read
 
 BULK = 250  # characters from which an unlabelled paragraph may be pasted material
@@ -51,7 +51,7 @@ _FORMAT = re.compile(
 
 def cut(text: str, role: str) -> list[Piece]:
     """The pieces of a text, ordered, apart, covering all that is not blank. `role` as in the message."""
-    whole = _strip(text, 0, len(text))
+    whole = stripped(text, 0, len(text))
     if role in ("tool", "function"):
         return list(_tool_output(text, *whole))
     if role == "user" and shapes.jsonlike(text[whole[0] : whole[1]]):
@@ -68,17 +68,9 @@ def _tool_output(text: str, start: int, end: int) -> Iterator[Piece]:
         return
     for section in read(text, "tool"):
         if section.marker:
-            yield Piece(*_strip(text, section.start, section.end), Kind.OTHER)
+            yield Piece(*stripped(text, section.start, section.end), Kind.OTHER)
         else:
             yield from documents(text, section.start, section.end, Kind.TOOL_OUTPUT, section.title)
-
-
-def _strip(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
 
 
 @dataclass(slots=True)
@@ -95,7 +87,7 @@ class _Cutter:
         for i, section in enumerate(self.sections):
             before = self.text[max(0, section.start - 300) : section.start].rstrip(" \n`")
             if section.marker:
-                a, b = _strip(self.text, section.start, section.end)
+                a, b = stripped(self.text, section.start, section.end)
                 yield Piece(a, b, Kind.OTHER)
             elif section.meaning is None:
                 yield from self.loose(section, before, labelled, asked)
@@ -117,7 +109,7 @@ class _Cutter:
         meaning = section.meaning
         assert meaning is not None
         kind = _KINDS[meaning]
-        a, b = _strip(self.text, section.start, section.end)
+        a, b = stripped(self.text, section.start, section.end)
         if meaning is Meaning.STEP and self.role == "system":
             yield Piece(a, b, Kind.INSTRUCTION)
         elif meaning is Meaning.OBSERVATION and self.role == "system":
@@ -143,7 +135,11 @@ class _Cutter:
         text = self.text[section.start : section.end].strip()
         if section.closed or section.fenced:
             return not shapes.addressed(text[:400]) or len(text) > 1500
-        size = sum(shapes.weight(self.text[c:d]) for c, d in blocks(self.text, section.start, section.end) if self.template_kind(c, d) is None)
+        size = sum(
+            shapes.weight(self.text[c:d])
+            for c, d in blocks(self.text, section.start, section.end)
+            if self.template_kind(c, d) is None
+        )
         return size >= 400
 
     def edged(self, a: int, b: int) -> bool:
@@ -200,7 +196,7 @@ class _Cutter:
         return Kind.INSTRUCTION if b - a <= 900 and shapes.addressed(block) else None
 
     def loose(self, section: Section, before: str, labelled: bool, asked: bool) -> Iterator[Piece]:
-        a, b = _strip(self.text, section.start, section.end)
+        a, b = stripped(self.text, section.start, section.end)
         if section.fenced:
             yield from self.fence(a, b, before, section.title)
         elif self.role == "user":
@@ -230,9 +226,7 @@ class _Cutter:
             yield Piece(a, b, Kind.INSTRUCTION)
             said = announces(block) if shapes.addressed(block) or block[-1] in ":：" else said
 
-    def unlabelled(
-        self, found: list[tuple[int, int]], before: str, labelled: bool, asked: bool
-    ) -> Iterator[Piece]:
+    def unlabelled(self, found: list[tuple[int, int]], before: str, labelled: bool, asked: bool) -> Iterator[Piece]:
         """User text without a label: long paragraphs that neither ask nor order nor speak of the writer are pasted."""
         texts = [self.text[a:b] for a, b in found]
         bulk = [self.pasted(t) for t in texts]
@@ -245,7 +239,9 @@ class _Cutter:
         question = any(shapes.asks(t) for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk)
         for (a, b), text, is_bulk in zip(found, texts, bulk, strict=True):
             if is_bulk:
-                yield from self.bare(a, b) if not question and not asked else documents(self.text, a, b, Kind.CONTEXT, "")
+                yield from (
+                    self.bare(a, b) if not question and not asked else documents(self.text, a, b, Kind.CONTEXT, "")
+                )
             elif (question or asked or labelled) and not shapes.asks(text):
                 yield Piece(a, b, Kind.INSTRUCTION)
             else:
@@ -265,14 +261,16 @@ class _Cutter:
             yield Piece(a, c, Kind.OTHER)
         yield from documents(self.text, c, d, Kind.CONTEXT, "")
         if d < b:
-            yield Piece(*_strip(self.text, d, b), Kind.QUESTION)
+            yield Piece(*stripped(self.text, d, b), Kind.QUESTION)
 
     def pasted(self, block: str) -> bool:
         if len(block) < 150:
             return False
         if shapes.data(block):
             return True
-        return shapes.weight(block) >= BULK and not (shapes.addressed(block) or shapes.personal(block) or shapes.asks(block))
+        return shapes.weight(block) >= BULK and not (
+            shapes.addressed(block) or shapes.personal(block) or shapes.asks(block)
+        )
 
 
 _LABELLED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
@@ -280,21 +278,32 @@ _LABELLED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION
 
 def documents(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[Piece]:
     """Material: its documents, with their marks, titles and source lines apart."""
-    a, b = _strip(text, start, end)
+    a, b = stripped(text, start, end)
     if c := _preamble(text, a, b):
         yield Piece(a, c, Kind.OTHER)
-        a, b = _strip(text, c, b)
+        a, b = stripped(text, c, b)
     if a >= b:
         return
-    if text[a] in _QUOTES and text[b - 1] == _QUOTES[text[a]] and b - a > 2 and not shapes.jsonlike(text[a:b]):
-        yield Piece(a, a + 1, Kind.OTHER)
-        yield from documents(text, a + 1, b - 1, kind, title)
-        yield Piece(b - 1, b, Kind.OTHER)
-        return
-    if text.startswith(_CDATA, a) and text.endswith("]]>", a, b):
-        yield Piece(a, a + len(_CDATA), Kind.OTHER)
-        yield from documents(text, a + len(_CDATA), b - 3, kind, title)
-        yield Piece(b - 3, b, Kind.OTHER)
+    opening, closing = _wrapping(text, a, b)
+    if opening:
+        yield Piece(a, a + opening, Kind.OTHER)
+        yield from _unwrapped(text, *stripped(text, a + opening, b - closing), kind, title)
+        yield Piece(b - closing, b, Kind.OTHER)
+    else:
+        yield from _unwrapped(text, a, b, kind, title)
+
+
+def _wrapping(text: str, a: int, b: int) -> tuple[int, int]:
+    """Lengths of the quotation marks, or the CDATA tags, around material; (0, 0) where it has none."""
+    if b - a > 2 and _QUOTES.get(text[a]) == text[b - 1] and not shapes.jsonlike(text[a:b]):
+        return 1, 1
+    if b - a > len(_CDATA) + 3 and text.startswith(_CDATA, a) and text.endswith("]]>", a, b):
+        return len(_CDATA), 3
+    return 0, 0
+
+
+def _unwrapped(text: str, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece]:
+    if a >= b:
         return
     whole = text[a:b]
     if kind is not Kind.TOOL_OUTPUT and shapes.jsonlike(whole):
@@ -347,10 +356,10 @@ def _prose(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[
         elif head:
             if opened is not None:
                 yield Piece(opened, rows[i - 1][1], kind, document)
-            a2, b2 = _strip(text, a, a + head)
+            a2, b2 = stripped(text, a, a + head)
             yield Piece(a2, b2, Kind.OTHER)
             document = text[a2:b2].strip("[]()#:：") or document
-            c, d = _strip(text, a + head, b)
+            c, d = stripped(text, a + head, b)
             opened = c if c < d else None
     if opened is not None:
         yield Piece(opened, rows[-1][1], kind, document)
@@ -359,10 +368,14 @@ def _prose(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[
 def _unquoted(text: str, piece: Piece) -> Iterator[Piece]:
     """Material without the quotation marks around it."""
     first, last = text[piece.start], text[piece.end - 1]
-    if piece.end - piece.start < 3 or _QUOTES.get(first) != last or text.find(first, piece.start + 1, piece.end - 1) >= 0:
+    if (
+        piece.end - piece.start < 3
+        or _QUOTES.get(first) != last
+        or text.find(first, piece.start + 1, piece.end - 1) >= 0
+    ):
         yield piece
         return
-    a, b = _strip(text, piece.start + 1, piece.end - 1)
+    a, b = stripped(text, piece.start + 1, piece.end - 1)
     yield Piece(piece.start, piece.start + 1, Kind.OTHER)
     if a < b:
         yield replace(piece, start=a, end=b)
@@ -382,7 +395,12 @@ def _head(line: str, size: int, following: str, fresh: bool) -> int:
     named = label is not None and labels.is_property(label[1])
     if size <= 200 and shapes.metadata(line) and (fresh or named):
         return size
-    if fresh and size <= 130 and shapes.property_line(line) and (len(following) >= BULK or shapes.property_line(following)):
+    if (
+        fresh
+        and size <= 130
+        and shapes.property_line(line)
+        and (len(following) >= BULK or shapes.property_line(following))
+    ):
         return size
     if label and (fresh or named) and labels.meaning(label[1]) is Meaning.CONTEXT and len(label[1].split()) <= 2:
         return label.end()
@@ -415,14 +433,14 @@ def _json(text: str, start: int, end: int, kind: Kind, title: str) -> Iterator[P
         asks = meaning is Meaning.QUESTION and match.end(1) > match.start(1)
         if not asks and (match.end(1) - match.start(1) < 60):
             continue
-        a, b = _strip(text, position, match.start(1))
+        a, b = stripped(text, position, match.start(1))
         if a < b:
             yield Piece(a, b, Kind.OTHER)
-        a, b = _strip(text, *match.span(1))
+        a, b = stripped(text, *match.span(1))
         guard = "existing answer" if meaning in (Meaning.ANSWER, Meaning.EXISTING) else ""
         yield Piece(a, b, Kind.QUESTION if asks else kind, title or None, guard)
         position = match.end(1)
-    a, b = _strip(text, position, end)
+    a, b = stripped(text, position, end)
     if a < b:
         yield Piece(a, b, Kind.OTHER)
 

@@ -35,7 +35,10 @@ _POINTS = re.compile(
     r"|ниже|следующ\w*|aşağıda\w*|التالي\w*|निम्न\w*|berikut)\b|以下|下記|次の|上記|下面|如下|아래|다음",
     re.IGNORECASE,
 )
-_BACK = re.compile(r"\b(?:above|preceding|oben|obige\w*|ci-dessus|anterior\w*|acima|sopra|hierboven|powyższ\w*|выше)\b|以上|上記|上述|위의", re.I)
+_BACK = re.compile(
+    r"\b(?:above|preceding|oben|obige\w*|ci-dessus|anterior\w*|acima|sopra|hierboven|powyższ\w*|выше)\b|以上|上記|上述|위의",
+    re.I,
+)
 _FORMAT = re.compile(r"\b(?:formats?|examples?|templates?|syntax|schema)\b", re.IGNORECASE)
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
@@ -88,7 +91,9 @@ class _Reader:
         frame = self.frames[-1]
         if self.text[start:end].strip():
             closed = frame.meaning is not None and frame.opened in (None, frame.meaning)
-            self.found.append(Section(start, end, frame.current, False, closed, frame.fenced, frame.title, frame.inline))
+            self.found.append(
+                Section(start, end, frame.current, False, closed, frame.fenced, frame.title, frame.inline)
+            )
 
     def run(self) -> list[Section]:
         position = 0
@@ -165,7 +170,14 @@ class _Reader:
         meaning = marker.meaning
         if marker.form is Form.ANNOUNCE:
             found = labels.meanings(marker.title)
-            order = (Meaning.EXISTING, Meaning.EXAMPLE, Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.QUESTION)
+            order = (
+                Meaning.EXISTING,
+                Meaning.EXAMPLE,
+                Meaning.CONTEXT,
+                Meaning.CODE,
+                Meaning.HISTORY,
+                Meaning.QUESTION,
+            )
             meaning = labels.meaning(marker.title)
             if _FORMAT.search(marker.title):
                 meaning = Meaning.INSTRUCTION
@@ -265,7 +277,14 @@ def read(text: str, role: str) -> list[Section]:
 
 def _moved(section: Section, by: int) -> Section:
     return Section(
-        section.start + by, section.end + by, section.meaning, section.marker, section.closed, section.fenced, section.title, section.inline
+        section.start + by,
+        section.end + by,
+        section.meaning,
+        section.marker,
+        section.closed,
+        section.fenced,
+        section.title,
+        section.inline,
     )
 
 

@@ -51,11 +51,15 @@ _ASKS = re.compile(
     r"|hoe|waarom|co|kto|kiedy|gdzie|jak|czy|что|кто|когда|где|как|почему|какой|какие|сколько|ne|nasıl|neden|hangi)\b",
     re.IGNORECASE,
 )
-_FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'd|my|me|ich|mein\w*|mir|je|j'ai|mon|ma|yo|mi|eu|meu|minha|io|mio|я|мне|мой)\b")
+_FIRST_PERSON = re.compile(
+    r"\b(?:I|I'm|I've|I'd|my|me|ich|mein\w*|mir|je|j'ai|mon|ma|yo|mi|eu|meu|minha|io|mio|я|мне|мой)\b"
+)
 _QUESTION_MARKS = "?？؟"
 _ENDINGS = ".!?。！？؟…:：;,，、"
 _STAMP = re.compile(r"\d{1,4}[-/.:]\d{1,2}[-/.:]\d{1,4}|\b\d{1,2}:\d{2}\b")
-_SPEAKER = re.compile(r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?[\])]?\s*[-–]?\s*)?(?:\*\*)?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?\s?[:：](?=\s|[^\x00-\x7f])")
+_SPEAKER = re.compile(
+    r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?[\])]?\s*[-–]?\s*)?(?:\*\*)?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?\s?[:：](?=\s|[^\x00-\x7f])"
+)
 _KEYWORD = re.compile(
     r"(?:import|from|def|class|return|if|for|while|else|elif|try|except|finally|with|async|const|let|var|function|public|private|switch|case"
     r"|static|fn|impl|struct|enum|export)\b"
@@ -174,7 +178,11 @@ def code(rows: list[str]) -> bool:
 
 
 def diff(rows: list[str]) -> bool:
-    return len(rows) >= 3 and rows[0].startswith(("diff --git", "--- ", "@@ ", "commit ")) and _share(_DIFF_LINE, rows) >= 0.2
+    return (
+        len(rows) >= 3
+        and rows[0].startswith(("diff --git", "--- ", "@@ ", "commit "))
+        and _share(_DIFF_LINE, rows) >= 0.2
+    )
 
 
 def jsonlike(text: str) -> bool:
@@ -224,7 +232,10 @@ def document_mark(line: str) -> int:
 def headline(line: str, following: str) -> bool:
     """Whether a short line is the title of the long one after it."""
     return (
-        len(line) <= 120 and line[-1] not in _ENDINGS[:-4] and len(following) >= 100 and len(following) >= 1.5 * len(line)
+        len(line) <= 120
+        and line[-1] not in _ENDINGS[:-4]
+        and len(following) >= 100
+        and len(following) >= 1.5 * len(line)
     )
 
 
@@ -244,4 +255,8 @@ def metadata(line: str) -> bool:
     name = head.strip("*_- ")
     if "_" in name and " " not in name:
         return True
-    return len(name.split()) <= 4 and (labels.is_property(name) or labels.meaning(name) is Meaning.CONTEXT) and len(rest) <= 150
+    return (
+        len(name.split()) <= 4
+        and (labels.is_property(name) or labels.meaning(name) is Meaning.CONTEXT)
+        and len(rest) <= 150
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from policies.base import Kind, Segment
 from proxy.segmentation import shapes
+from proxy.segmentation.markers import stripped
 from proxy.segmentation.marks import marked
 from proxy.segmentation.pieces import Piece, cut, documents, joined
 from proxy.wire import ChatRequest, Field
@@ -38,7 +39,9 @@ def segment(request: ChatRequest) -> tuple[Segment, ...]:
     `may_change` is left empty: `policies.protect.guard` fills it.
     """
     thread = _thread(request)
-    found = [(index, field, piece) for index, field in enumerate(request.fields) for piece in _pieces(field, request, thread)]
+    found = [
+        (index, field, piece) for index, field in enumerate(request.fields) for piece in _pieces(field, request, thread)
+    ]
     plain = _plain(found)
     questions = _questions(found, thread)
     return tuple(_segment(index, field, piece, thread, questions, plain) for index, field, piece in found)
@@ -52,7 +55,9 @@ def _thread(request: ChatRequest) -> _Thread:
     texts = _first_texts(request)
     roles = [m.role for m in request.messages]
     observed = frozenset(
-        i for i, role in enumerate(roles) if role == "user" and "assistant" in roles[max(0, i - 1) : i] and _OBSERVED.match(texts[i])
+        i
+        for i, role in enumerate(roles)
+        if role == "user" and "assistant" in roles[max(0, i - 1) : i] and _OBSERVED.match(texts[i])
     )
     shown = _shown(request, texts)
     turn: list[int] = []
@@ -131,8 +136,7 @@ def _role(field: Field, thread: _Thread) -> str:
 
 
 def _whole(text: str, kind: Kind) -> list[Piece]:
-    start = len(text) - len(text.lstrip())
-    return [Piece(start, start + len(text.strip()), kind)]
+    return [Piece(*stripped(text, 0, len(text)), kind)]
 
 
 _Marked = tuple[str, tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -141,34 +145,44 @@ _Marked = tuple[str, tuple[int, int], tuple[int, int], tuple[int, int]]
 def _explicit(field: Field, found: tuple[_Marked, ...], thread: _Thread) -> Iterator[Piece]:
     """What is marked is what the mark says; the text between the marks is cut as if the marked text were not there."""
     text = field.text
-    rest = text
-    if field.message not in thread.shown:
-        for _, opening, _, closing in found:
-            rest = rest[: opening[0]] + "\n" * (closing[1] - opening[0]) + rest[closing[1] :]
-    own = joined(cut(rest, _role(field, thread)))
-    out: list[Piece] = []
-    for piece in own:
-        out.extend(_without(piece, [(o[0], c[1]) for _, o, _, c in found], text))
+    out = list(_without(joined(cut(_blanked(text, found), _role(field, thread))), found, text))
     for name, opening, inside, closing in found:
         out.append(Piece(*opening, Kind.OTHER, guard="mark"))
         out.append(Piece(*closing, Kind.OTHER, guard="mark"))
         if name == "context":
             out.extend(replace(p, guard="mark") for p in documents(text, *inside, Kind.CONTEXT, ""))
-        elif text[inside[0] : inside[1]].strip():
-            inner = text[inside[0] : inside[1]]
-            start = inside[0] + len(inner) - len(inner.lstrip())
-            out.append(Piece(start, start + len(inner.strip()), Kind.INSTRUCTION, guard="mark"))
+        elif text[slice(*inside)].strip():
+            out.append(Piece(*stripped(text, *inside), Kind.INSTRUCTION, guard="mark"))
     yield from sorted(out, key=lambda p: p.start)
 
 
-def _without(piece: Piece, holes: list[tuple[int, int]], text: str) -> Iterator[Piece]:
-    start = piece.start
-    for a, b in [*(h for h in holes if h[1] > piece.start and h[0] < piece.end), (piece.end, piece.end)]:
-        part = text[start:a]
-        if part.strip():
-            lead = len(part) - len(part.lstrip())
-            yield replace(piece, start=start + lead, end=start + lead + len(part.strip()))
-        start = b
+def _blanked(text: str, found: tuple[_Marked, ...]) -> str:
+    """The text with line ends in place of what is marked, so that every offset stays."""
+    parts, position = [], 0
+    for _, opening, _, closing in found:
+        parts += [text[position : opening[0]], "\n" * (closing[1] - opening[0])]
+        position = closing[1]
+    return "".join([*parts, text[position:]])
+
+
+def _without(pieces: list[Piece], found: tuple[_Marked, ...], text: str) -> Iterator[Piece]:
+    """The pieces, cut at the marked stretches."""
+    holes = [(opening[0], closing[1]) for _, opening, _, closing in found]
+    first = 0
+    for piece in pieces:
+        while first < len(holes) and holes[first][1] <= piece.start:
+            first += 1
+        start, k = piece.start, first
+        while k < len(holes) and holes[k][0] < piece.end:
+            yield from _part(piece, start, holes[k][0], text)
+            start, k = holes[k][1], k + 1
+        yield from _part(piece, start, piece.end, text)
+
+
+def _part(piece: Piece, start: int, end: int, text: str) -> Iterator[Piece]:
+    a, b = stripped(text, start, end)
+    if a < b:
+        yield replace(piece, start=a, end=b)
 
 
 def _plain(found: list[tuple[int, Field, Piece]]) -> frozenset[int]:
