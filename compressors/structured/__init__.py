@@ -2,26 +2,25 @@
 
 Lossless first: white space that the format says means nothing. Where the budget asks for more, whole rows, records,
 hunks, blocks, chosen by the question, with errors, outliers and edges outlasting the rest. Nothing is added. Text of
-no known format stays as it is, but for white space at line ends and blank lines beyond the first.
+no known format loses what the whitespace compressor drops.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from compressors.base import Kept, Span, Task
 from compressors.structured import diff, html, jsonrows, logs, table
 from compressors.structured.choice import choose
 from compressors.structured.units import Layout, stack
+from compressors.whitespace import idle
 
-_FORMATS = (
-    jsonrows.layout,
-    html.layout,
-    diff.layout,
-    table.delimited,
-    table.pipes,
-    logs.layout,
-    table.aligned,
-)
+Format = Callable[[str, int, int], Layout | None]
+
+_MARKUP = (jsonrows.layout, html.layout)
+_LINES = (diff.layout, table.delimited, table.pipes, logs.layout, table.aligned)
+_MOST_LINES = 250_000  # more are hardly a text to be read, and would take seconds
+_MOST_FENCES = 1000
 _FENCE = re.compile(r"(?m)^(```+|~~~+)[^\n`]*\n")
 
 
@@ -34,14 +33,17 @@ class Structured:
 
 
 def layout(text: str) -> Layout:
-    """What may go from `text`: read as one format, else fence by fence; an empty layout where nothing is certain."""
-    if found := _read(text, 0, len(text)):
-        return found
-    return stack(found for start, end in _fenced(text) if (found := _read(text, start, end)))
+    """What may go from `text`, read as one format, else fence by fence; else only white space that says nothing."""
+    formats = _MARKUP if text.count("\n") > _MOST_LINES else (*_MARKUP, *_LINES)
+    if whole := _read(text, 0, len(text), formats):
+        return whole
+    fenced = (_read(text, start, end, formats) for start, end in islice(_fenced(text), _MOST_FENCES))
+    inside = stack(found for found in fenced if found)
+    return Layout([*inside.free, *idle(text)], inside.units)
 
 
-def _read(text: str, start: int, end: int) -> Layout | None:
-    return next((found for read in _FORMATS if (found := read(text, start, end)) is not None), None)
+def _read(text: str, start: int, end: int, formats: Iterable[Format]) -> Layout | None:
+    return next((found for read in formats if (found := read(text, start, end)) is not None), None)
 
 
 def _fenced(text: str) -> Iterator[Span]:

@@ -64,6 +64,7 @@ _KEPT_ATTRIBUTES = frozenset(
     ["href", "src", "alt", "title", "value", "name", "content", "datetime", "colspan", "rowspan"]
 )
 _MANY_STRAYS = 1000  # `<` that open nothing: then the text is no HTML
+_DEEP = 50
 _PAGE = 0.3  # "navigation" with a larger share of the text is the page itself
 
 
@@ -188,7 +189,7 @@ class _Reader:
 
 def _nested(parts: list[_Part]) -> Iterator[Unit]:
     """Units in the order of the text, each with the one around it."""
-    parts = sorted(parts, key=lambda part: (part.start, -part.end))
+    parts = _shallow(sorted(parts, key=lambda part: (part.start, -part.end)))
     holds = _holders(parts)
     around: list[int] = []
     for index, part in enumerate(parts):
@@ -198,6 +199,19 @@ def _nested(parts: list[_Part]) -> Iterator[Unit]:
         alone = not (part.name in _LISTS and index in holds)
         yield Unit(part.start, part.end, around[-1] if around else -1, prior, alone=alone)
         around.append(index)
+
+
+def _shallow(parts: list[_Part]) -> list[_Part]:
+    """Without those in more than `_DEEP` others: they stay or go with what is around them."""
+    found: list[_Part] = []
+    ends: list[int] = []
+    for part in parts:
+        while ends and ends[-1] <= part.start:
+            ends.pop()
+        if len(ends) < _DEEP:
+            found.append(part)
+        ends.append(part.end)
+    return found
 
 
 def _holders(parts: list[_Part]) -> set[int]:

@@ -17,6 +17,7 @@ _LABEL = re.compile(r"[^\n\[\]{}\"]{0,80}[:>`]?[ \t]*+\n?[ \t]*+")
 _SMALL = 300  # characters: a smaller list or object stays or goes whole
 _ROW = 2000  # characters: so does an item up to this size, in a list of at least `_MANY`
 _MANY = 4
+_MOST = 20_000  # units of one list; in longer lists several items make one
 _DEEP = 30  # levels; what lies deeper stays or goes with what is around it
 _NAMES = frozenset(
     [
@@ -90,10 +91,10 @@ class _Rows:
         self._todo: list[tuple[Item, Unit | None, int]] = []  # value, its unit, depth
 
     def units(self) -> list[Unit]:
-        if len(self._roots) == 1:
-            self._todo.append((self._roots[0], None, 0))
-        else:
+        if len(self._roots) > 1:
             self._push_lines()
+        elif self._opens(self._roots[0], 1):
+            self._todo.append((self._roots[0], None, 0))
         while self._todo:
             item, unit, depth = self._todo.pop()
             index = -1
@@ -122,22 +123,24 @@ class _Rows:
         in_list = self._text[item.value] == "["
         rows = in_list or self._is_map(items)
         priors: Sequence[float | None] = self._row_priors(items) if rows else self._member_priors(items, depth)
+        step = 1 + len(items) // _MOST if rows else 1
         anchored = False
         fresh: list[tuple[Item, Unit | None, int]] = []
-        for at, child in enumerate(items):
-            prior = priors[at]
-            if prior is None:
+        for at in range(0, len(items), step):
+            child, past = items[at], min(at + step, len(items))
+            found = [prior for prior in priors[at:past] if prior is not None]
+            if not found:
                 anchored = True
                 continue
-            opens = depth < _DEEP and self._opens(child, len(items) if rows else 0)
+            opens = depth < _DEEP and step == 1 and self._opens(child, len(items) if rows else 0)
             unit = Unit(
                 child.start,
-                child.end,
+                items[past - 1].end,
                 parent,
-                prior,
+                max(found),
                 head=child.value + 1 if opens else 0,
                 lead=items[at - 1].end if at else child.start,
-                tail=items[at + 1].start if at + 1 < len(items) else child.end,
+                tail=items[past].start if past < len(items) else items[past - 1].end,
                 anchored=anchored,
                 number=at + 1 if in_list else 0,
             )

@@ -21,8 +21,8 @@ _POSITION = re.compile(
     r"(?i)(?:entry|row|item|element|record|result|line)s? (?:number |no\.? ?|#)?(\d{1,6})(?![\w-])"
     r"|\b(\d{1,6})(?:st|nd|rd|th)\b"
 )
-_THERE = 0.5  # the row that the question counts to
-_BEFORE = 0.35  # rows before it: without them, counting fails
+_THERE = 1.0  # the row that the question counts to
+_BEFORE = 0.9  # rows before it: without them, counting fails
 _COMMON = 0.2  # a mark on more than this share of the rows is no outlier
 _RARE = 0.02
 _FAR = 6.0  # median absolute deviations

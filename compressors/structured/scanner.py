@@ -12,11 +12,14 @@ from compressors.base import Span
 
 _JSON_STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 _PYTHON_STRING = r"'[^'\\\n\r]*+(?:\\(?:[\\'\"abfnrtv]|x[0-9a-f]{2}|u[0-9a-f]{4})[^'\\\n\r]*+)*+'"
+_DEEPEST = 500  # levels
 _NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
+    """`item`: a key or none, then a scalar and the sign after it, or an opening bracket. `after`: that sign alone."""
+
     item: re.Pattern[str]
     after: re.Pattern[str]
     space: re.Pattern[str]
@@ -24,9 +27,11 @@ class Grammar:
 
 def _grammar(strings: str, words: str) -> Grammar:
     white = r"[ \t\n\r]*+"
+    after = rf"{white}([,\]}}])"
+    scalar = rf"{_NUMBER}|{strings}|{words}"
     return Grammar(
-        item=re.compile(rf"{white}((?:{strings}){white}:{white})?+((?:{strings})|{_NUMBER}|{words}|[\[{{])"),
-        after=re.compile(rf"{white}([,\]}}])"),
+        item=re.compile(rf"{white}((?:{strings}){white}:{white})?+(?:((?:{scalar})){after}|([\[{{]))"),
+        after=re.compile(after),
         space=re.compile(rf"(?:{strings})|([ \t\n\r]++)"),
     )
 
@@ -49,43 +54,52 @@ class Item:
 
 
 def scan(text: str, start: int, end: int, grammar: Grammar = JSON) -> Item | None:
-    """The list or object that begins at or after `start` and closes by `end`; None where the text is no such thing."""
-    open_items: list[Item] = []
+    """The list or object that begins at or after `start` and closes by `end`.
+
+    None where the text is no such thing, or is nested more deeply than `_DEEPEST` (as `json.loads` gives up, too).
+    """
+    inside: list[Item] = []  # lists and objects that are open here, the outermost first
     pos = start
     while True:
         match = grammar.item.match(text, pos, end)
-        if match is None:  # only an empty list or object may close here
-            if not (open_items and not open_items[-1].items):
+        if match is None:
+            if not inside or inside[-1].items:  # only an empty list or object may close here
                 return None
         else:
-            in_object = bool(open_items) and text[open_items[-1].value] == "{"
-            if (match.start(1) >= 0) != in_object:
+            (_, (key, _), (scalar, scalar_end), (after, _), (bracket, _)) = match.regs
+            if (key >= 0) != (bool(inside) and text[inside[-1].value] == "{"):
                 return None
-            begin = match.start(1) if in_object else match.start(2)
-            item = Item(begin, match.start(2), match.end())
-            pos = match.end()
-            if open_items and (siblings := open_items[-1].items) is not None:
-                siblings.append(item)
-            if text[item.value] in "[{":
+            value = max(scalar, bracket)
+            item = Item(value if key < 0 else key, value, scalar_end)
+            if inside:
+                inside[-1].items.append(item)  # type: ignore[union-attr]
+            if bracket >= 0:
                 item.items = []
-                open_items.append(item)
+                inside.append(item)
+                pos = match.end()
+                if len(inside) > _DEEPEST:
+                    return None
                 continue
-            if not open_items:
+            if not inside:
                 return None
+            if text[after] == ",":
+                pos = match.end()
+                continue
+            pos = after
         while True:
             match = grammar.after.match(text, pos, end)
             if match is None:
                 return None
             pos = match.end()
             if match[1] == ",":
-                if not open_items[-1].items:
+                if not inside[-1].items:
                     return None
                 break
-            closed = open_items.pop()
+            closed = inside.pop()
             if (text[closed.value] == "{") != (match[1] == "}"):
                 return None
             closed.end = pos
-            if not open_items:
+            if not inside:
                 return closed
 
 
@@ -104,7 +118,7 @@ class Found:
 
 def scan_all(text: str, start: int, end: int) -> Found | None:
     """One value, or several that follow each other on lines of their own (JSON Lines); None if the first fails."""
-    for grammar in (JSON, PYTHON):
+    for grammar in (JSON, PYTHON) if text.find("'", start, end) >= 0 else (JSON,):
         items: list[Item] = []
         pos = start
         while (item := scan(text, pos, end, grammar)) is not None:

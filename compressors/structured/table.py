@@ -110,7 +110,8 @@ def aligned(text: str, start: int, end: int) -> Layout | None:
     if len(rows) < 2 * _LEAST:
         return None
     ruled = re.fullmatch(r"(?:[-=]{2,}\s+){2,}", text[slice(*rows[1])]) is not None
-    if _gutters([text[a:b].rstrip() for a, b in rows[:_MANY_LINES]]) < 2 - ruled:
+    sample = [text[a:b].rstrip() for a, b in rows[:_MANY_LINES]]
+    if 2 * len(set(sample)) < len(sample) or _gutters(sample) < 2 - ruled:
         return None
     body = rows[2:] if ruled else rows[1:]
     cells = [_GAP.split(text[a:b].strip()) for a, b in body]

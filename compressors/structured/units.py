@@ -166,4 +166,4 @@ def cuts(units: Sequence[Unit], kept: set[int]) -> list[Span]:
 
 def outside(spans: Sequence[Span], protected: Sequence[Span], length: int) -> tuple[Span, ...]:
     """The parts of merged `spans` that no protected span holds."""
-    return intersect(spans, complement(protected, length))
+    return intersect(spans, complement(protected, length)) if protected else tuple(spans)
