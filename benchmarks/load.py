@@ -1,9 +1,11 @@
-"""A load client on raw sockets: it sends the same bytes again and again and takes the time of every answer."""
+"""A load client on raw sockets: it sends the same requests again and again and takes the time of every answer."""
 
 import asyncio
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import cast
 
 import uvloop
@@ -13,6 +15,15 @@ COMPRESSION = re.compile(rb"x-laconic-ms: *([\d.]+)")
 STAMP = re.compile(rb'"at":(\d+)')
 WARM_UP_SECONDS = 0.3
 PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """`pause_seconds` between an answer and the next request on the same connection."""
+
+    concurrency: int
+    seconds: float
+    pause_seconds: float = 0.0
 
 
 @dataclass
@@ -30,10 +41,11 @@ class Times:
 class Caller(asyncio.Protocol):
     """One connection that is never idle before `until`; what began before `since` is not counted."""
 
-    def __init__(self, request: bytes, since: float, until: float, times: Times) -> None:
-        self.request = request
-        self.since = since
-        self.until = until
+    def __init__(self, requests: Iterator[bytes], pace: Pace, times: Times) -> None:
+        self.requests = requests
+        self.since = time.perf_counter() + WARM_UP_SECONDS
+        self.until = self.since + pace.seconds
+        self.pause = pace.pause_seconds
         self.times = times
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -45,7 +57,7 @@ class Caller(asyncio.Protocol):
         self.data = b""
         self.end = 0
         self.began = time.perf_counter_ns()
-        self.transport.write(self.request)
+        self.transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter_ns()
@@ -61,7 +73,10 @@ class Caller(asyncio.Protocol):
         if self.began / 1e9 >= self.since:
             self.times.latency.append((now - self.began) / 1e6)
         if now / 1e9 < self.until:
-            self.call()
+            if self.pause:
+                asyncio.get_running_loop().call_later(self.pause, self.call)
+            else:
+                self.call()
         elif not self.done.done():
             self.done.set_result(None)
 
@@ -75,7 +90,7 @@ class Caller(asyncio.Protocol):
             return False
         length = LENGTH.search(head)
         self.end = at + 4 + int(length[1]) if length else -1
-        if told := COMPRESSION.search(head):
+        if (told := COMPRESSION.search(head)) and self.began / 1e9 >= self.since:
             self.times.compression.append(float(told[1]))
         return True
 
@@ -112,19 +127,19 @@ def request(host: str, body: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def run(port: int, body: bytes, concurrency: int, seconds: float) -> Times:
-    """Loads one port for a while, after a short warm-up. Raises where an answer is not 200."""
-    return uvloop.run(_run(port, request(f"127.0.0.1:{port}", body), concurrency, seconds))
+def run(port: int, bodies: Sequence[bytes], pace: Pace) -> Times:
+    """Loads one port for a while with these bodies in turn, after a short warm-up. Raises unless answers are 200."""
+    requests = [request(f"127.0.0.1:{port}", body) for body in bodies]
+    return uvloop.run(_run(port, cycle(requests), pace))
 
 
-async def _run(port: int, data: bytes, concurrency: int, seconds: float) -> Times:
+async def _run(port: int, requests: Iterator[bytes], pace: Pace) -> Times:
     loop = asyncio.get_running_loop()
-    times = Times(seconds=seconds)
-    since = time.perf_counter() + WARM_UP_SECONDS
-    callers = [Caller(data, since, since + seconds, times) for _ in range(concurrency)]
+    times = Times(seconds=pace.seconds)
+    callers = [Caller(requests, pace, times) for _ in range(pace.concurrency)]
     for caller in callers:
         await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
-    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+    async with asyncio.timeout(pace.seconds + PATIENCE_SECONDS):
         await asyncio.gather(*(caller.done for caller in callers))
     for caller in callers:
         caller.transport.close()

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Service
-from provider import END, Provider, chunk, delta, event, stream_head
+from provider import END, Provider, chunk, delta, event, stream_head, whole
 from raw import chat, connected, flood, read_all, read_head, request
 
 SCRIPT = """
@@ -120,6 +121,21 @@ def test_three_hundred_megabytes_are_refused_and_not_held(fake: Provider, target
         megabyte = chunk(bytes(1024 * 1024))
         with pytest.raises(ConnectionError):
             flood(sock, megabyte, 300)
+        assert server.resident() - before < 32_000_000
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_an_answer_that_nobody_reads_is_not_held(fake: Provider) -> None:
+    size = 100_000_000
+    fake.script(whole(bytes(size)))
+    with process(fake.url, 1) as server, connected(server.url) as sock:
+        before = server.resident()
+        sock.sendall(chat(b"{}"))
+        time.sleep(0.5)
+        head = read_head(sock)
+        read = len(head.partition(b"\r\n\r\n")[2])
+        while read < size:
+            read += len(sock.recv(1 << 20))
         assert server.resident() - before < 32_000_000
 
 

@@ -1,0 +1,337 @@
+"""What Laconic adds to a request: time, requests per second, streaming delay, memory, time to start.
+
+    python benchmarks/overhead.py [--seconds 2] [--rounds 3] [--json benchmarks/results/overhead.json]
+
+A provider that costs next to nothing (`fastprovider.py`), the targets in front of it, each in a process of its own, and
+a load client on raw sockets (`load.py`) share this machine. All targets are measured in turn, several rounds over; the
+median round counts. Compare the ratios of one run, not milliseconds across machines. `nginx` is measured where it is
+on the PATH: no proxy will be faster. Bodies are retrieval questions whose passages differ from request to request.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import load
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+VARIANTS = 32
+NGINX = """
+worker_processes 1; daemon off; error_log /dev/null; pid {folder}/nginx.pid;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; keepalive_requests 1000000000;
+  client_body_buffer_size 1m; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  upstream up {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_buffering off; proxy_set_header Connection ""; }}
+  }}
+}}
+"""
+BARE = """
+import sys
+from policies.presets import PRESETS
+from policies.routes import Route
+from proxy.app import create_app
+from proxy.pipeline import Pipeline
+from proxy.server import listen, serve
+from proxy.settings import Settings, Upstream
+settings = Settings({"up": Upstream("up", sys.argv[1])}, (Route("all", "up", "off"),), PRESETS)
+app = create_app(lambda: settings, Pipeline(settings.compression))
+serve(app, listen("127.0.0.1", int(sys.argv[2])), settings.limits)
+"""
+COMMAND = "import sys; from proxy.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Case:
+    kilobytes: int
+    concurrency: int
+    stream: bool = False
+    pause_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        kind = "stream, " if self.stream else "paced, " if self.pause_seconds else ""
+        return f"{kind}{self.kilobytes} KB, c={self.concurrency}"
+
+
+CASES = (Case(8, 1), Case(40, 1), Case(8, 32), Case(40, 32), Case(8, 64), Case(8, 256))
+STREAM = Case(8, 1, stream=True)
+PACED = Case(8, 1, pause_seconds=0.01)
+"""Compression takes milliseconds, after which caches are cold; only an `off` that pauses as long compares with it."""
+
+
+@dataclass
+class Target:
+    """Something that listens. `start_seconds` from the process's start to the first 200 of `/readyz`."""
+
+    name: str
+    port: int
+    pid: int
+    start_seconds: float | None = None
+
+    def resident_mb(self) -> float:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one target and case: medians over the rounds, in milliseconds. `compression` is what answers say of it."""
+
+    target: str
+    case: str
+    p50: float
+    p99: float
+    per_second: float
+    compression: float | None = None
+    first_p50: float | None = None
+    event_p50: float | None = None
+    event_p99: float | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What Laconic adds to a request.")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each target and case in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        targets = _targets(stack)
+        results = _measure(targets, options.seconds, options.rounds)
+        machine = f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        about = [{"target": t.name, "start_seconds": t.start_seconds, "resident_mb": t.resident_mb()} for t in targets]
+        _show(Console(width=180), machine, targets, results)
+    if options.json:
+        document = {"machine": machine, "seconds": options.seconds, "rounds": options.rounds, "targets": about}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({**document, "results": [asdict(r) for r in results]}, indent=1) + "\n")
+
+
+# Targets
+
+
+def _targets(stack: ExitStack) -> list[Target]:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    provider = _port()
+    python = [sys.executable]
+    found = [stack.enter_context(_running("direct", provider, [*python, str(HERE / "fastprovider.py"), str(provider)]))]
+    if nginx := shutil.which("nginx"):
+        port = _port()
+        config = Path(folder, "nginx.conf")
+        config.write_text(NGINX.format(folder=folder, port=port, upstream=provider))
+        found.append(stack.enter_context(_running("nginx", port, [nginx, "-c", str(config)])))
+    upstream = f"http://127.0.0.1:{provider}/v1"
+    port = _port()
+    found.append(
+        stack.enter_context(_running("off, no meters", port, [*python, "-c", BARE, upstream, str(port)], True))
+    )
+    for policy in ("off", "audit", "balanced"):
+        port = _port()
+        flags = ["serve", "--upstream", upstream, "--port", str(port), "--policy", policy]
+        os.environ["LACONIC_LEDGER"] = str(Path(folder, f"{policy}.sqlite"))
+        found.append(stack.enter_context(_running(policy, port, [*python, "-c", COMMAND, *flags], True)))
+    return found
+
+
+@contextmanager
+def _running(name: str, port: int, command: list[str], ready: bool = False) -> Iterator[Target]:
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not _answers(port, ready):
+            if process.poll() is not None or time.perf_counter() - began > 30:
+                raise RuntimeError(f"{name} does not start: {' '.join(command[:2])}")
+            time.sleep(0.01)
+        yield Target(name, port, process.pid, time.perf_counter() - began if ready else None)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int, ready: bool) -> bool:
+    try:
+        if ready:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+        else:
+            socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+# Bodies
+
+SUBJECTS = ("The ferry", "Our warehouse", "The second turbine", "The archive", "A courier", "The night shift")
+VERBS = ("reached", "replaced", "reported", "measured", "delayed", "repaired", "recorded", "closed")
+OBJECTS = ("the northern gate", "a loose valve", "the cold store", "two sealed boxes", "an old ledger")
+ENDINGS = ("before the storm", "after the inspection", "without any notice", "as agreed")
+
+
+def bodies(case: Case) -> list[bytes]:
+    """Chat requests of about that size, each with passages of its own."""
+    return [_body(case, random.Random(seed)) for seed in range(VARIANTS)]
+
+
+def _body(case: Case, chance: random.Random) -> bytes:
+    passages: list[str] = []
+    while sum(map(len, passages)) < case.kilobytes * 1024 - 900:
+        sentences = [
+            f"{chance.choice(SUBJECTS)} {chance.choice(VERBS)} {chance.choice(OBJECTS)} on day "
+            f"{chance.randrange(1, 365)} {chance.choice(ENDINGS)}."
+            for _ in range(8)
+        ]
+        passages.append(f"[{len(passages) + 1}] " + " ".join(sentences))
+    question = f"Who {chance.choice(VERBS)} {chance.choice(OBJECTS)}, and on which day?"
+    content = "Context:\n\n" + "\n\n".join(passages) + f"\n\nQuestion: {question}"
+    messages = [
+        {"role": "system", "content": "Answer from the context only. Name the passage that you used."},
+        {"role": "user", "content": content},
+    ]
+    document = {"model": "gpt-4o", "messages": messages, "temperature": 0, "stream": case.stream}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+# Measuring
+
+
+def _measure(targets: Sequence[Target], seconds: float, rounds: int) -> list[Result]:
+    found: dict[tuple[str, str], list[Result]] = {}
+    console = Console(stderr=True)
+    for number in range(rounds):
+        for case in (*CASES, PACED, STREAM):
+            console.print(f"round {number + 1} of {rounds}: {case.name}")
+            sent = bodies(case)
+            for target in targets:
+                times = load.run(target.port, sent, load.Pace(case.concurrency, seconds, case.pause_seconds))
+                found.setdefault((target.name, case.name), []).append(_result(target.name, case.name, times))
+    return [_median(results) for results in found.values()]
+
+
+def _result(target: str, case: str, times: load.Times) -> Result:
+    return Result(
+        target,
+        case,
+        _quantile(times.latency, 0.5),
+        _quantile(times.latency, 0.99),
+        len(times.latency) / times.seconds,
+        median(times.compression) if times.compression else None,
+        median(times.first) if times.first else None,
+        _quantile(times.events, 0.5) if times.events else None,
+        _quantile(times.events, 0.99) if times.events else None,
+    )
+
+
+def _median(rounds: Sequence[Result]) -> Result:
+    def middle(name: str) -> float | None:
+        values = [value for value in (getattr(result, name) for result in rounds) if value is not None]
+        return median(values) if values else None
+
+    first = rounds[0]
+    numbers = {name: middle(name) for name in Result.__annotations__ if name not in ("target", "case")}
+    return Result(first.target, first.case, **numbers)  # type: ignore[arg-type]  # the first three are always there
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+# Showing
+
+
+def _show(console: Console, machine: str, targets: Sequence[Target], results: Sequence[Result]) -> None:
+    of = {(result.target, result.case): result for result in results}
+    console.print(f"[bold]{machine}[/bold]; a provider, the target and the load client share it")
+    _show_latency(console, targets, of)
+    _show_throughput(console, targets, of)
+    _show_rest(console, targets, of)
+
+
+Results = dict[tuple[str, str], Result]
+
+
+def _show_latency(console: Console, targets: Sequence[Target], of: Results) -> None:
+    cases = [case.name for case in CASES if case.concurrency <= 32]
+    table = Table("target", *cases, title="milliseconds a request: p50 / p99 (added to direct)")
+    for target in targets:
+        cells = []
+        for case in cases:
+            it, direct = of[target.name, case], of["direct", case]
+            added = f" (+{it.p50 - direct.p50:.3f} / +{it.p99 - direct.p99:.3f})" if it is not direct else ""
+            cells.append(f"{it.p50:.3f} / {it.p99:.3f}{added}")
+        table.add_row(target.name, *cells)
+    console.print(table)
+
+
+def _show_throughput(console: Console, targets: Sequence[Target], of: Results) -> None:
+    table = Table("target", *(case.name for case in CASES), title="requests a second (share of direct)")
+    for target in targets:
+        cells = []
+        for case in CASES:
+            rate = of[target.name, case.name].per_second
+            cells.append(f"{rate:,.0f} ({rate / of['direct', case.name].per_second:.1%})")
+        table.add_row(target.name, *cells)
+    console.print(table)
+
+
+def _show_rest(console: Console, targets: Sequence[Target], of: Results) -> None:
+    columns = (
+        "first event, added ms",
+        "an event, added ms p50 / p99",
+        "paced: compression ms",
+        "the rest, ms",
+        "to off",
+    )
+    table = Table("target", *columns, "resident MB", "start to ready, s", title="streams, compression, process")
+    direct, off = of["direct", STREAM.name], of["off", PACED.name]
+    for target in targets:
+        it, plain = of[target.name, STREAM.name], of[target.name, PACED.name]
+        rest = plain.p50 - (plain.compression or 0.0)
+        table.add_row(
+            target.name,
+            f"{_less(it, direct, 'first_p50'):+.3f}",
+            " / ".join(f"{_less(it, direct, name):+.3f}" for name in ("event_p50", "event_p99")),
+            "" if plain.compression is None else f"{plain.compression:.3f}",
+            f"{rest:.3f}",
+            f"{rest / off.p50:.2f}x",
+            f"{target.resident_mb():.0f}",
+            "" if target.start_seconds is None else f"{target.start_seconds:.2f}",
+        )
+    console.print(table)
+
+
+def _less(it: Result, direct: Result, name: str) -> float:
+    return float(getattr(it, name)) - float(getattr(direct, name))
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
