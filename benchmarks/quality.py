@@ -16,7 +16,8 @@ proxy protects them; they count in the tokens, and what they say does not count 
   sentences  sentences of the evidence wholly kept, mean over records
   kept       tokens really kept (o200k_base), titles included, mean over records
   ms         median of one request
-The weights of `lexical` were chosen on the records of `--half tune`; `held` are the others.
+The weights of `lexical` were chosen on the records of `--half tune`; `held` are the others. `--untitled` leaves the
+title lines out.
 """
 
 import argparse
@@ -126,13 +127,14 @@ def records(folder: Path, name: str, half: str, limit: int) -> list[dict[str, An
     return found[:limit]
 
 
-def case(record: dict[str, Any]) -> Case:
+def case(record: dict[str, Any], titled: bool = True) -> Case:
     parts: list[str] = []
     titles: list[Span] = []
     documents: list[Span] = []
     at = 0
     for number, document in enumerate(record["documents"], 1):
-        title, body = f"[{number}] {document['title']}\n", f"{document['text']}\n\n"
+        title = f"[{number}] {document['title']}\n" if titled else ""
+        body = f"{document['text']}\n\n"
         titles.append((at, at + len(title)))
         documents.append((at + len(title), at + len(title) + len(document["text"])))
         parts += [title, body]
@@ -204,7 +206,7 @@ def _mean(values: Sequence[float | None]) -> float:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    shown = Table("set", "compressor", *[f"{rate:g} {what}" for rate in _rates(rows) for what in WHAT])
+    shown = Table("set", "compressor", *[f"{what}\n{rate:g}" for rate in _rates(rows) for what in WHAT])
     for name in dict.fromkeys(row.set for row in rows):
         for compressor in dict.fromkeys(row.compressor for row in rows):
             found = [row for row in rows if (row.set, row.compressor) == (name, compressor)]
@@ -236,12 +238,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=500, help="records a set (default 500)")
     parser.add_argument("--rates", nargs="+", type=float, default=[0.5, 0.25])
     parser.add_argument("--half", choices=("all", *HALVES), default="all")
+    parser.add_argument("--untitled", action="store_true", help="texts only, a blank line apart")
     parser.add_argument("--json", type=Path, help="write the rows here too")
     given = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     rows: list[Row] = []
     for name in given.sets:
-        cases = [case(record) for record in records(given.data, name, given.half, given.limit)]
+        cases = [case(record, not given.untitled) for record in records(given.data, name, given.half, given.limit)]
         rows += measure(name, cases, given.rates, console)
     console.print(table(rows))
     if given.json:

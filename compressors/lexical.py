@@ -4,16 +4,19 @@ A sentence is scored by BM25 together with the heading of its passage, and gets 
 its neighbours'. Then one hop: where a good sentence names the heading of another passage ("directed by Ann Lee", and
 a passage headed "Ann Lee"), that passage rises too; questions over several documents need it. Without a question, or
 where none of its words occurs, the text's own most telling words stand in for it.
+
+The weights were chosen on question-answering sets (see benchmarks/quality.py, `--half tune`), with titles and without.
 """
 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressors import spans
 from compressors.base import Kept, Span, Task
@@ -22,6 +25,7 @@ from compressors.selection import keep, keeps_all, layout, whole
 
 _STEM = 4  # a word counts whole and by so many first characters: a stemmer for every inflecting language at once
 _HEADING = 100  # code points; a longer line is no heading
+_NAME = 3  # a passage without a heading is known by so many first words
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Weights:
     neighbour: float = 0.1
     opening: float = 0.15  # for the first sentence of a passage, times the passage's score
     link: float = 0.5  # for sentences of a passage whose heading a good sentence names; twice for the first one
+    unsure: float = 0.5  # times `link`, where first words stand in for a heading
     links_from: int = 5  # that many best sentences
     keywords: int = 24  # that many telling words stand in for a question
 
@@ -44,6 +49,15 @@ class Passage:
     first: int
     last: int
     heading: str
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A good sentence: its passage, its score, its terms."""
+
+    passage: int
+    score: float
+    terms: frozenset[int]
 
 
 class Lexical:
@@ -67,32 +81,31 @@ def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float
     found = passages(task, units)
     words = [_stems(task.text[start:end]) for start, end in units]
     headings = [[word for word in _stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
+    names = [heading or words[p.first][:_NAME] for p, heading in zip(found, headings, strict=True)]
     query = _stems(task.question)
     if set(query).isdisjoint(word for group in (*words, *headings) for word in group):
         query = _telling(words, weights.keywords)
-    numbers = {word: i for i, word in enumerate(dict.fromkeys([*query, *(w for h in headings for w in h)]), 1)}
+    numbers = {word: i for i, word in enumerate(dict.fromkeys([*query, *chain.from_iterable(names)]), 1)}
     ids = [[numbers.get(word, 0) for word in group] for group in words]
     heads = [[numbers[word] for word in heading] for heading in headings]
-    asked = [numbers[word] for word in query]
 
-    owner = [n for n, passage in enumerate(found) for _ in range(passage.first, passage.last)]
+    owner = np.repeat(np.arange(len(found)), [p.last - p.first for p in found])
     opening = np.zeros(len(units))
-    opening[[passage.first for passage in found]] = 1
-    joined = [
-        [*head, *(i for unit in ids[p.first : p.last] for i in unit)] for p, head in zip(found, heads, strict=True)
-    ]
-    by_passage = rank(joined, asked, len(numbers) + 1)
-    by_unit = rank(
-        [heads[n] * weights.heading + unit for n, unit in zip(owner, ids, strict=True)], asked, len(numbers) + 1
-    )
+    opening[[p.first for p in found]] = 1
+    asked = [numbers[word] for word in query]
+    joined = [[*head, *chain.from_iterable(ids[p.first : p.last])] for p, head in zip(found, heads, strict=True)]
+    headed = [heads[n] * weights.heading + unit for n, unit in zip(owner, ids, strict=True)]
+    by_passage, by_unit = rank(joined, asked, len(numbers) + 1), rank(headed, asked, len(numbers) + 1)
     own, near = _scaled(by_unit.scores), _scaled(by_passage.scores)[owner]
-    beside = weights.neighbour * _beside(own, np.array(owner))
-    score = _scaled(own + beside + (weights.passage + weights.opening * opening) * near)
+    score = own + weights.neighbour * _beside(own, owner) + (weights.passage + weights.opening * opening) * near
 
+    score = _scaled(score)
     best = np.argsort(-score.round(4), kind="stable")[: weights.links_from].tolist()
-    naming = [(owner[u], float(score[u]), frozenset(ids[u])) for u in best]
-    linked = np.array(_links(naming, [frozenset(head) for head in heads], by_passage.rarity))[owner]
-    return [round(float(s), 4) for s in _scaled(score + weights.link * linked * (1 + opening))]
+    naming = [Naming(int(owner[u]), float(score[u]), frozenset(ids[u])) for u in best]
+    links = _links(naming, [frozenset(numbers[word] for word in name) for name in names], by_passage.rarity)
+    links *= [1 if heading else weights.unsure for heading in headings]
+    score = _scaled(score + weights.link * links[owner] * (1 + opening))
+    return [round(s, 4) for s in score.tolist()]
 
 
 def passages(task: Task, units: Sequence[Span]) -> list[Passage]:
@@ -151,7 +164,7 @@ def _scaled(values: Vector) -> Vector:
     return values / best if best > 0 else values
 
 
-def _beside(values: Vector, owner: Vector) -> Vector:
+def _beside(values: Vector, owner: NDArray[np.intp]) -> Vector:
     """The sum of the neighbours' scores within the passage: what a pronoun stands for is next door."""
     together = owner[1:] == owner[:-1]
     beside = np.zeros_like(values)
@@ -160,21 +173,15 @@ def _beside(values: Vector, owner: Vector) -> Vector:
     return beside
 
 
-def _links(
-    naming: Sequence[tuple[int, float, frozenset[int]]], heads: Sequence[frozenset[int]], rarity: Vector
-) -> list[float]:
-    """How well good units, each (its passage, its score, its terms), name each passage's heading: 0..1.
-
-    Terms weigh by their rarity among the passages, so that a heading that every passage has names nothing.
-    """
-    enough = 0.5 * log(1 + len(heads))
-    links = []
-    for passage, head in enumerate(heads):
-        weight = float(sum(rarity[i] for i in head))
-        shares = (
-            score * (sum(rarity[i] for i in head & terms) / weight) ** 2
-            for own, score, terms in naming
-            if own != passage and weight > 0
-        )
-        links.append(max(shares, default=0.0) * min(1.0, weight / enough))
+def _links(naming: Sequence[Naming], names: Sequence[frozenset[int]], rarity: Vector) -> Vector:
+    """How well good sentences name each passage: 0..1. Terms weigh by their rarity among the passages, so that a
+    name that every passage has says nothing."""
+    enough = 0.5 * log(1 + len(names))
+    links = np.zeros(len(names))
+    for passage, name in enumerate(names):
+        weight = float(sum(rarity[i] for i in name))
+        for by in naming if weight > 0 else ():
+            if by.passage != passage:
+                share = float(sum(rarity[i] for i in name & by.terms)) / weight
+                links[passage] = max(links[passage], by.score * share**2 * min(1.0, weight / enough))
     return links
