@@ -66,7 +66,7 @@ def test_no_answer_is_lost_and_most_requests_shrink(results: list[Result]) -> No
 
 def test_what_is_left_alone_arrives_byte_for_byte_and_says_why(results: list[Result]) -> None:
     alone = [r for r in results if r.outcome != "compressed"]
-    assert {"translation", "plain question", "agent, first step"} <= {r.case.name for r in alone}
+    assert {"translation", "plain question", "agent, step 1"} <= {r.case.name for r in alone}
     assert all(r.received == r.sent and r.reason for r in alone)
 
 

@@ -72,7 +72,7 @@ def cases() -> list[Case]:
         rag("Japanese", messages=_japanese(), line=Line("千五百円"), stream=True),
         rag("meeting notes", messages=_meeting(), line=Line("12 January"), stream=True),
         Case("support chat", "/support", _support(), Line("774-20-5513"), stream=True),
-        agent("agent, first step", messages=_agent(ORDER_QUESTION), line=Line(call="search_orders"), stream=True),
+        agent("agent, step 1", messages=_agent(ORDER_QUESTION), line=Line(call="search_orders"), stream=True),
         agent("agent, JSON rows", messages=_agent(ORDER_QUESTION, "search_orders", orders()), line=Line("not signed")),
         agent("agent, log file", messages=_agent(LOG_QUESTION, "read_log", log()), line=Line("No space left on")),
         Case("translation", "", _translation(), Line(say="Liebe Bewohnerinnen und Bewohner, vom 3. bis 14. März …")),
