@@ -80,6 +80,12 @@ def test_what_is_not_compressed_arrives_byte_for_byte(
     assert (fake.last.method, fake.last.target, fake.last.body) == ("POST", target, body)
 
 
+@pytest.mark.parametrize("policy", ["audit", "balanced", "aggressive"])
+def test_a_body_with_nothing_to_shorten_arrives_byte_for_byte(service: Service, fake: Provider, policy: str) -> None:
+    ask(service.start(fake.url, policy), chat(ODD))
+    assert fake.last.body == ODD
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"])
 def test_every_method_passes(service: Service, fake: Provider, method: str) -> None:
     url = service.start(fake.url)
@@ -129,6 +135,17 @@ def test_the_answer_is_relayed_as_it_is(service: Service, fake: Provider, told: 
     ours = [header for header in headers if not header[0].startswith(b"x-laconic")]
     assert ours == [(b"content-length", b"%d" % len(packed)), (b"content-type", b"application/json"), *given]
     assert told.one().usage == Usage(3)
+
+
+def test_redirects_are_the_callers_business_and_the_environment_is_not_read(
+    service: Service, fake: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    fake.script(head(307, (b"location", b"/elsewhere"), (b"content-length", b"0")))
+    status, headers, _ = ask(service.start(fake.url), request("GET", "/v1/models"))
+    assert (status, value(headers, b"location"), len(fake.requests)) == (307, b"/elsewhere", 1)
 
 
 # What the caller may ask
