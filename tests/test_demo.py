@@ -99,6 +99,17 @@ def test_a_lost_answer_is_shown_as_lost() -> None:
     assert "LOST" in printed(table([result], None))
 
 
+def test_it_says_so_and_fails_where_nothing_could_be_shortened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("proxy.pipeline.shorten", broken)
+    assert run() == 1
+    assert "translation: error: RuntimeError" in capsys.readouterr().out
+
+
 def test_the_legend_names_the_model_the_price_and_each_reason(results: list[Result]) -> None:
     text = "\n".join(legend(results, None))
     assert "list price of gpt-5.4" in text

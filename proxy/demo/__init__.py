@@ -9,12 +9,13 @@ from proxy.demo.cases import MODEL, cases
 from proxy.demo.session import Result, session
 from proxy.demo.show import diff, legend, table
 from proxy.pricing import price
+from proxy.savings import Outcome
 
 DIFF_CHARACTERS = 2000
 
 
 def run() -> int:
-    """Exit status: 0, or 1 where a request got no answer."""
+    """Exit status: 0, or 1 where a request got no answer or something failed open."""
     console = Console(highlight=False)
     try:
         results = _results(console)
@@ -30,7 +31,7 @@ def run() -> int:
     console.print(diff(most, console, DIFF_CHARACTERS))
     console.print("\nNext: [bold]laconic serve[/bold], then in your application's shell")
     console.print("      [bold]export OPENAI_BASE_URL=http://127.0.0.1:8787/v1[/bold]")
-    return 0
+    return int(any(r.outcome == Outcome.FAILED_OPEN for r in results))
 
 
 def _results(console: Console) -> list[Result]:

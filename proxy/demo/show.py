@@ -41,10 +41,11 @@ def _figures(r: Result, price: Price | None) -> tuple[str, str, str, str]:
 
 def _footer(results: Sequence[Result], price: Price | None) -> tuple[str, ...]:
     counted = [(r.before, r.after) for r in results if r.before is not None and r.after is not None]
-    before, after = (sum(side) for side in zip(*counted, strict=True))
+    before, after = sum(b for b, _ in counted), sum(a for _, a in counted)
+    share = f"{1 - after / before:.0%}" if before else "-"
     kept = f"{sum(r.kept for r in results)}/{len(results)}"
     money = _usd((before - after) / len(results), price)
-    return ("all", "", f"{before:,}", f"{after:,}", f"{1 - after / before:.0%}", money, "", kept)
+    return ("all", "", f"{before:,}", f"{after:,}", share, money, "", kept)
 
 
 def legend(results: Sequence[Result], price: Price | None) -> Iterator[str]:
