@@ -1,9 +1,12 @@
 """What `lexical` finds, how near it comes to a budget, and what it leaves between."""
 
+from dataclasses import replace
+
 import pytest
 
 from compressors import Budget, Rate, Task, Threshold, Tokens
-from compressors.lexical import Lexical
+from compressors.lexical import Lexical, Weights, relevance
+from compressors.selection import layout
 from compressors.spans import join
 from compressors.tokenizers import counter
 
@@ -48,10 +51,54 @@ def test_a_passage_named_by_a_good_sentence_is_followed() -> None:
     assert "born in Elm" in kept("Where does the designer of the Birch bell tower come from?", Rate(0.5))
 
 
+BARE = Weights(heading=0, passage=0, neighbour=0, opening=0, link=0)
+SAME = "The council meets weekly. It has nine members. A clerk writes it down."
+
+
+def scores(task: Task, weights: Weights) -> dict[str, list[float]]:
+    """The scores of each sentence of a text, in the order in which it occurs."""
+    units = layout(task).units
+    found: dict[str, list[float]] = {}
+    for (start, end), score in zip(units, relevance(task, units, weights), strict=True):
+        found.setdefault(task.text[start:end].strip(), []).append(score)
+    return found
+
+
 def test_the_title_counts_for_the_sentences_under_it() -> None:
-    bodies = dict.fromkeys(TOWNS, "The council meets weekly. It has nine members. A clerk writes it down.")
-    found = kept("How many members has Cedar?", Rate(0.55), bodies)
-    assert "nine members" in found.partition("] Cedar")[2].partition("[4]")[0]
+    text, titles, documents = context(dict.fromkeys(TOWNS, SAME))
+    task = Task(text, Rate(0.5), "How many members has Cedar?", titles, documents)
+    bare, titled = (scores(task, w)["It has nine members."] for w in (BARE, replace(BARE, heading=2)))
+    assert len(set(bare)) == 1
+    assert titled.index(max(titled)) == list(TOWNS).index("Cedar")
+    assert titled.count(max(titled)) == 1
+
+
+def test_a_sentence_gains_from_its_passage_its_place_and_its_neighbours() -> None:
+    text = f"{SAME}\n\nCedar is small. {SAME} The mayor of Cedar left. Rain fell."
+    asked = Task(text, Rate(0.5), "How many members has the council of Cedar?")
+    bare, passage = (scores(asked, w)["It has nine members."] for w in (BARE, replace(BARE, passage=0.6)))
+    assert bare[0] == bare[1]
+    assert passage[0] < passage[1]
+    bare, neighbour = (scores(asked, w)["Rain fell."] for w in (BARE, replace(BARE, neighbour=0.1)))
+    assert bare == [0]
+    assert neighbour[0] > 0
+    left = Task(text, Rate(0.5), "Did anybody go? Who left?")
+    bare, opening = (scores(left, w)["Cedar is small."] for w in (BARE, replace(BARE, opening=0.2)))
+    assert bare == [0]
+    assert opening[0] > 0
+
+
+def test_a_passage_without_a_title_is_known_by_its_first_words() -> None:
+    task = Task("\n\n".join(TOWNS.values()), Rate(0.5), "Where does the designer of the Birch bell tower come from?")
+    sure, unsure = (
+        scores(task, w)["Ida Frost was born in Elm in 1880."] for w in (replace(Weights(), unsure=0), Weights())
+    )
+    assert sure < unsure
+
+
+def test_inflected_words_match() -> None:
+    task = Task("Rain fell. They designed bridges. A dog slept.", Rate(0.5), "designing a new bridge")
+    assert scores(task, BARE)["They designed bridges."] == [1]
 
 
 @pytest.mark.parametrize(
