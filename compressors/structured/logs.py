@@ -101,7 +101,7 @@ def _priors(text: str, records: Sequence[Sequence[Span]]) -> list[float]:
         priors.append(DULL if dull else _RARITY / usual[shape])
     bad = marked(bool(_BAD.search(said)) for said in texts)
     poor = marked(bool(_POOR.search(said)) for said in texts)
-    edges = {0, *range(max(0, len(texts) - 3), len(texts))}
+    edges = {i for i in (0, *range(max(0, len(texts) - 3), len(texts))) if priors[i] > DULL}
     for rows, prior in ((around(bad, _NEAR, len(texts)), EDGE), (edges, EDGE), (poor, ODD), (bad, ERROR)):
         for i in rows:
             priors[i] = max(priors[i], prior)

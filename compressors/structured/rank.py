@@ -23,6 +23,7 @@ _POSITION = re.compile(
 )
 _THERE = 1.0  # the row that the question counts to
 _BEFORE = 0.9  # rows before it: without them, counting fails
+_NEXT = 0.3  # the row after it, for those who count from 0
 _COMMON = 0.2  # a mark on more than this share of the rows is no outlier
 _RARE = 0.02
 _FAR = 6.0  # median absolute deviations
@@ -54,15 +55,16 @@ def relevance(question: str, text: str, units: Sequence[Unit], own: Sequence[str
 
 
 def _counted(question: str) -> set[int]:
-    """Rows that the question names by their position, counted from 1 or from 0."""
-    numbers = {int(first or second) for first, second in _POSITION.findall(question)}
-    return numbers | {number + 1 for number in numbers}
+    """Rows that the question names by their position."""
+    return {int(first or second) for first, second in _POSITION.findall(question)}
 
 
 def _by_position(unit: Unit, counted: set[int]) -> float:
-    if not unit.number or not counted or unit.number > max(counted):
+    if not unit.number or not counted or unit.number > max(counted) + 1:
         return 0.0
-    return _THERE if unit.number in counted else _BEFORE
+    if unit.number in counted:
+        return _THERE
+    return _BEFORE if unit.number < max(counted) else _NEXT
 
 
 def marked(flags: Iterable[bool]) -> set[int]:

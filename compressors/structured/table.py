@@ -111,7 +111,8 @@ def aligned(text: str, start: int, end: int) -> Layout | None:
         return None
     ruled = re.fullmatch(r"(?:[-=]{2,}\s+){2,}", text[slice(*rows[1])]) is not None
     sample = [text[a:b].rstrip() for a, b in rows[:_MANY_LINES]]
-    if 2 * len(set(sample)) < len(sample) or _gutters(sample) < 2 - ruled:
+    padded = sum(_GAP.search(row.strip()) is not None for row in sample)
+    if 2 * min(padded, len(set(sample))) < len(sample) or _gutters(sample) < 2 - ruled:
         return None
     body = rows[2:] if ruled else rows[1:]
     cells = [_GAP.split(text[a:b].strip()) for a, b in body]

@@ -10,7 +10,8 @@ from compressors.base import Span
 from compressors.structured.units import DULL, Unit
 
 _FRAME = re.compile(
-    r"""[ \t]*(?: File[ ]"[^"\n]{1,500}",[ ]line[ ]\d | at[ ]\S[^\n]{0,300}[).\d]\s*$ | from[ ]\S{1,300}:\d+:in[ ]
+    r"""[ \t]*(?: File[ ]"[^"\n]{1,500}",[ ]line[ ]\d
+      | at[ ]\S[^\n]{0,300}[).\d][ \t\r]*(?:\n|\Z) | from[ ]\S{1,300}:\d+:in[ ]
       | \d{1,4}:[ ]+(?:0x[0-9a-f]+[ ]-[ ])?\S+::\S ) | [\w./*()-]{1,300}\([^\n]{0,300}\)\s*\n\t/""",
     re.VERBOSE,
 )
