@@ -23,6 +23,8 @@ _BORDER = re.compile(
     r"|(?P<line>\n\s*+)"
     r"|(?<=[\u0e00-\u0e7f])(?P<thai> ++)(?=[\u0e00-\u0e7f])"
 )
+_LEADS = "am vom zum zur der die das des dem den im bis und seit ab beim ein eine einem einer på til dne dnia"
+_BEFORE_ORDINAL = frozenset(_LEADS.split())
 _LAST_WORD = re.compile(r"[^\s(\[\"'“„«]*$")
 _ABBREVIATIONS = """
 mr mrs ms dr prof rev gov sgt capt lt col rep st mt vs etc al inc ltd corp jr sr ed eds cf ca approx dept esp resp
@@ -94,9 +96,11 @@ def _is_abbreviation(before: str, after: str) -> bool:
     word = found.group().lower() if found else ""
     if word in _NUMBERED:
         return after.isdecimal()
-    ordinal_or_initial = (word.isdecimal() and len(word) <= 2) or (word.isalpha() and len(word) == 1)
+    if word.isdecimal() and len(word) <= 2:  # "1. Open the lid", "am 3. Mai"; but "… in village 3. Then …"
+        lead = before[: -len(word)].lower().split()
+        return not lead or lead[-1] in _BEFORE_ORDINAL
     dotted = "." in word and not word.replace(".", "").isdecimal()
-    return ordinal_or_initial or dotted or word in _ALWAYS
+    return (word.isalpha() and len(word) == 1) or dotted or word in _ALWAYS
 
 
 def _cut(text: str, start: int, end: int) -> Iterator[Span]:

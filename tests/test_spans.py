@@ -14,6 +14,7 @@ UNITS = {
     "decimals": ["It rose 3.5 points to 1.2. ", "Then it fell."],
     "dotted": ["It opens at 9 a.m. in the U.S. on Monday. ", "Be there."],
     "numbered": ["See Fig. 2 and No. 712. ", "She said no. ", "Then she left."],
+    "numbers": ["They counted 12 boats in bay 7. ", "Nobody saw the 3. ", "The rest left."],
     "ordinals": ["Am 3. Mai kam er z.B. mit Nr. 5 an. ", "Danach ging er."],
     "quotes": ["He said: “Stay here.” ", "She did (of course!). ", "Then: 'No.' ", "End."],
     "asked in a sentence": ["“Really?” he asked. ", "Yes."],
