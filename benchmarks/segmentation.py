@@ -58,7 +58,7 @@ def ours(body: Body) -> Answer:
     request = parse(json.dumps(body).encode())
     kinds: dict[Place, str] = {}
     change: set[Place] = set()
-    for s in guard(segment(request), Facts(request.tools, request.has_response_format)):
+    for s in guard(segment(request), Facts(request.tools)):
         kinds.update({(s.message, s.part, i): s.kind.value for i in range(s.start, s.end)})
         change.update((s.message, s.part, i) for a, b in s.may_change for i in range(a, b))
     return Answer(kinds, change)

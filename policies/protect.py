@@ -1,7 +1,7 @@
 """What is never touched: which ranges of a segment a compressor may alter at all, and why not the rest.
 
-Material (context, history, tool output, code) may change, unless the task needs it word for word; inside of it addresses,
-ids, citation marks, speakers' names and quoted code stay. Everything else stays whole. Pure.
+Material (context, history, tool output, code) may change, unless the task needs it word for word; inside of it
+addresses, ids, citation marks, speakers' names and quoted code stay. Everything else stays whole. Pure.
 """
 
 import re
@@ -13,46 +13,52 @@ from policies.base import Kind, Segment
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
-_SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
-_SYSTEM = ("system", "developer")
-SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; nothing is gained and much is lost
+SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; little to gain, much to lose
 SMALLEST = 400  # characters of material in the whole body
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
+_SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
+_SYSTEM = ("system", "developer")
 _WINDOW = 8_192
 _OVERLAP = 2_048
+_HEAD = 6_000  # characters of a segment that are read to tell what it is
 
-_INLINE = {
-    "url": re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,12}://|www\.)[^\s<>\"'`]{2,2000}|\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}", re.I),
-    "id": re.compile(
-        r"\b(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b"
-        r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|\b(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b|\b[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){3,7}\b"
-        r"|\b[A-Z]{1,4}\d{1,5}\b"
-    ),
-    "citation": re.compile(r"\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]|【[^】\n]{1,20}】"),
-    "key": re.compile(
-        r"[\"'](?:\w{0,20}[_-])?(?:id|ids|key|uuid|ref|reference_id|index|number|no|sku|code|source|url|title|name|doc|file|path)[\"']\s?:\s?"
-        r"(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})",
-        re.I,
-    ),
-}  # fmt: skip
-_FENCED = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
-_SPEAKER = re.compile(
-    r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?[ ]?[:：](?=\s|[^\x00-\x7f])",
-    re.MULTILINE,
+_ADDRESS = re.compile(
+    r"\b(?:[a-z][a-z0-9+.-]{1,12}://|www\.)[^\s<>\"'`]{2,2000}|\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}",
+    re.IGNORECASE,
+)
+_ID = re.compile(
+    r"\b[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){3,7}\b"
+    r"|\b(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b|\b[A-Z]{1,4}\d{1,5}\b"
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|\b(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b"
+)
+_CITATION = re.compile(r"\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]|【[^】\n]{1,20}】")
+_KEYED = re.compile(
+    r"[\"'](?:\w{0,20}[_-])?(?:ids?|key|uuid|ref|reference_id|index|number|no|sku|code|source|url|title|name|doc|file"
+    r"|path)[\"']\s?:\s?(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})",
+    re.IGNORECASE,
 )
 _MAIL = re.compile(
-    r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha|assunto|da|oggetto"
-    r"|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목) ?[:：].{1,300}$",
+    r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha"
+    r"|assunto|da|oggetto|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목)"
+    r" ?[:：].{1,300}$",
     re.MULTILINE | re.IGNORECASE,
 )
+_ALWAYS = (_ADDRESS, _ID, _CITATION, _KEYED, _MAIL)
+_FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
+_SPEAKER = re.compile(
+    r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
+    r"[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?[ ]?[:：](?=\s|[^\x00-\x7f])",
+    re.MULTILINE,
+)
 _ALARM = re.compile(
-    r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$", re.M | re.I
+    r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure)\b.{0,400}$",
+    re.MULTILINE | re.IGNORECASE,
 )
 _ELIDED = re.compile(r"^[ ]{0,8}(?:⋮|…|\.\.\.)[ .…]{0,4}$", re.MULTILINE)
-_NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?:[:|│→]|\t)", re.MULTILINE)
+_NUMBERED = re.compile(r"^[ ]{0,8}\d{1,6}(?: ?[:|│→]|\t)", re.MULTILINE)
 _SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
 _KEYWORD = re.compile(
-    r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|#include|return)\b"
+    r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|return)\b"
 )
 _CODE_STARTS = (
     "import ",
@@ -72,78 +78,78 @@ _CODE_STARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What guarding needs to know of the request besides its segments: names of the tools offered, whether the answer's
-    form is fixed."""
+    """What guarding needs to know of the request besides its segments: `tools` are the names of the tools on offer."""
 
     tools: tuple[str, ...] = ()
-    structured: bool = False
-
-
-def guard(segments: Sequence[Segment], facts: Facts = Facts()) -> tuple[Segment, ...]:
-    """The same segments with `may_change` and `guard` filled in."""
-    task = task_of([s for s in segments if s.role in _SYSTEM or s.kind in _SAID], facts.tools)
-    size = sum(_weight(s.text) for s in segments if s.kind in MATERIAL and not s.guard)
-    shape = _Shape(task, size, facts)
-    return tuple(_guarded(s, shape) for s in segments)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class _Body:
     task: Task
-    size: int
-    facts: Facts
+    size: int  # characters of material
 
 
-def _guarded(segment: Segment, shape: _Shape) -> Segment:
-    reason = _reason(segment, shape)
+def guard(segments: Sequence[Segment], facts: Facts = Facts()) -> tuple[Segment, ...]:
+    """The same segments with `may_change` and `guard` filled in.
+
+    A segment that comes with a guard keeps it and stays whole; but for context guarded by "mark": its author asked for
+    it to be shortened, so that neither its task nor its size counts.
+    """
+    task = task_of([s for s in segments if s.role in _SYSTEM or s.kind in _SAID], facts.tools)
+    size = sum(_weight(s.text) for s in segments if s.kind in MATERIAL and not s.guard)
+    body = _Body(task, size)
+    return tuple(_guarded(s, body) for s in segments)
+
+
+def _guarded(segment: Segment, body: _Body) -> Segment:
+    reason = _reason(segment, body)
     if reason:
         return replace(segment, may_change=(), guard=reason)
-    holes = sorted(_holes(segment))
-    free = tuple((a + segment.start, b + segment.start) for a, b in _outside(holes, segment.text))
+    free = tuple(_outside(sorted(_holes(segment)), segment))
     return replace(segment, may_change=free, guard="" if free else "ids")
 
 
-def _reason(segment: Segment, shape: _Shape) -> str:
+def _reason(segment: Segment, body: _Body) -> str:
     """Why nothing of a segment may change; empty where some of it may."""
-    marked = segment.guard == "mark"
     if segment.kind not in MATERIAL:
-        return "mark" if marked else segment.kind.value
-    if marked:
-        return ""
+        return segment.guard or segment.kind.value
     if segment.guard:
-        return segment.guard
-    if shape.task.verbatim:
-        return f"verbatim task: {shape.task.verbatim}"
-    if shape.task.reads_all and shape.size <= SMALL_INPUT:
-        return f"verbatim task: {shape.task.reads_all}"
-    if shape.size < SMALLEST or _weight(segment.text) < SHORTEST:
+        return "" if segment.guard == "mark" else segment.guard
+    if body.task.verbatim:
+        return f"verbatim task: {body.task.verbatim}"
+    if body.task.reads_all and body.size <= SMALL_INPUT:
+        return f"verbatim task: {body.task.reads_all}"
+    if body.size < SMALLEST or _weight(segment.text) < SHORTEST:
         return "too short"
-    if _numbered(segment.text):
+    return _fixed(segment, body.task)
+
+
+def _fixed(segment: Segment, task: Task) -> str:
+    """Why code, or what looks like it, must stay as it is."""
+    head = segment.text[:_HEAD]
+    if _numbered(head):
         return "numbered view of a file"
-    if shape.task.edits and (segment.kind is Kind.CODE or _coded(segment.text)) and not _excerpt(segment.text):
+    if task.edits and (segment.kind is Kind.CODE or _coded(head)) and not _excerpt(head):
         return "edit target"
-    if _SCHEMA.search(segment.text[:4000]):
-        return "schema"
-    return ""
+    return "schema" if _SCHEMA.search(head) else ""
 
 
 def _numbered(text: str) -> bool:
     """Whether it is a view of a file with line numbers, by which it will be edited or cited."""
-    rows = text.count("\n", 0, 6000) + 1
-    return rows >= 4 and len(_NUMBERED.findall(text[:6000])) >= 0.5 * rows
+    rows = text.count("\n") + 1
+    return rows >= 4 and len(_NUMBERED.findall(text)) >= 0.5 * rows
 
 
 def _coded(text: str) -> bool:
     """Whether most lines look like source code."""
-    rows = [r for r in text[:6000].split("\n") if r.strip()]
+    rows = [r for r in text.split("\n") if r.strip()]
     worded = sum(1 for r in rows if _KEYWORD.match(r))
-    return worded >= 2 and sum(1 for r in rows if r.startswith(_CODE_STARTS)) >= 0.4 * len(rows)
+    return len(rows) >= 4 and worded >= 2 and sum(1 for r in rows if r.startswith(_CODE_STARTS)) >= 0.4 * len(rows)
 
 
 def _excerpt(text: str) -> bool:
     """Whether it is a diff, a trace or an outline with lines left out, which no edit can be matched against."""
-    head = text[:6000]
-    return head.startswith(("diff --git", "commit ", "@@ ", "Traceback")) or len(_ELIDED.findall(head)) >= 3
+    return text.startswith(("diff --git", "commit ", "@@ ", "Traceback")) or len(_ELIDED.findall(text)) >= 3
 
 
 def _weight(text: str) -> int:
@@ -152,26 +158,31 @@ def _weight(text: str) -> int:
 
 
 def _holes(segment: Segment) -> Iterator[Span]:
+    """What stays inside of material, as spans of the segment's own text; unordered, they may overlap."""
     text = segment.text
-    for pattern in _INLINE.values():
+    for pattern in _ALWAYS:
         yield from _matches(pattern, text)
-    fences = list(_matches(_FENCED, text)) if segment.kind is not Kind.CODE else []
+    if segment.kind is not Kind.CODE:
+        yield from _fenced(text)
+    rows = text.count("\n") + 1
+    alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
+    if len(alarms) <= 0.2 * rows:  # the rare lines of a log are what it is read for
+        yield from alarms
+    names = list(_matches(_SPEAKER, text))
+    if len(names) >= max(2, 0.5 * rows):
+        yield from names
+
+
+def _fenced(text: str) -> Iterator[Span]:
+    fences = list(_matches(_FENCE, text + "\n"))
     for opening, closing in zip(fences[::2], fences[1::2], strict=False):
         yield opening[0], closing[1]
     if len(fences) % 2:
         yield fences[-1][0], len(text)
-    yield from _matches(_MAIL, text)
-    rows = text.count("\n") + 1
-    alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
-    if len(alarms) <= 0.2 * rows:
-        yield from alarms
-    names = list(_matches(_SPEAKER, text))
-    if len(names) >= 2 and len(names) >= 0.5 * rows:
-        yield from names
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    """Matches of a pattern, window by window, so that no single call holds the interpreter for long."""
+    """Matches of a pattern, window by window: `re` holds the interpreter, so that no single call may be long."""
     position = 0
     for start in range(0, len(text), _WINDOW):
         stop = start + _WINDOW
@@ -182,10 +193,10 @@ def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
             position = match.end()
 
 
-def _outside(holes: list[Span], text: str) -> Iterator[Span]:
-    """The stretches between the holes that hold more than white space."""
-    start = 0
+def _outside(holes: list[Span], segment: Segment) -> Iterator[Span]:
+    """The stretches between the holes that hold more than white space, as spans of the field."""
+    text, start = segment.text, 0
     for a, b in [*holes, (len(text), len(text))]:
         if a > start and text[start:a].strip():
-            yield start, a
+            yield segment.start + start, segment.start + a
         start = max(start, b)

@@ -6,51 +6,72 @@ from dataclasses import dataclass
 
 from policies.base import Segment
 
-_LEAD = r"(?:^|[.!?:;,\n。！]\s*|\b(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)\s+)"
-_NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow))"
-_VERBATIM = {
-    "translate": re.compile(
-        _LEAD + r"(?:re)?translate\b|\b(?:a|an|as|professional|expert|the) translator\b|translation (?:assistant|engine|expert)"
-        r"|\bübersetze?n?\b|\btradui(?:s|sez|re)\b|\btradu(?:ce|zca|cir|za|zir|ci|rre|tor|ttore)\b|\bvertaal\b|przetłumacz|переведи"
-        r"|\bçevir|ترجم|अनुवाद|翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역|terjemahkan",
-        re.IGNORECASE,
-    ),
-    "rewrite": re.compile(
-        _LEAD + r"(?:rewrite|re-write|rephrase|paraphrase|reword|proofread|copy-?edit|polish|humanize)\b" + _NOT_A_QUESTION +
-        r"|" + _LEAD + r"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|redact|anonymi[sz]e|continue)\s+(?:the|this|my|all|any)?\s?"
-        r"(?:following )?(?:grammar|spelling|typos?|text|writing|paragraphs?|sentences?|essay|e-?mail|letter|draft|article|document|errors?|mistakes|style|wording)\b"
-        r"|\b(?:umschreiben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?|reescrib\w+|corrija|reescreva|riscrivi"
-        r"|correggi|herschrijf|popraw|przepisz|перепиши|исправь)\b|書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
-        re.IGNORECASE,
-    ),
-    "judge": re.compile(
-        r"\bimpartial judge\b|\b(?:act|acting) as (?:a |an )?(?:\w+ ){0,2}(?:judge|grader|evaluator)\b|\byou are (?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b"
-        r"|" + _LEAD + r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+(?:\w+\s+){0,8}?"
-        r"(?:answers?|responses?|completions?|submissions?|faithful\w*|factual\w*|correctness|hallucinat\w+|usefulness|useful|helpful)\b"
-        r"|(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b|\bevaluation (?:steps|criteria)\b"
-        r"|\bwhich (?:answer|response|assistant|model|output) is better\b|\bverdicts?\b|\bgrading\b",
-        re.IGNORECASE,
-    ),
-}  # fmt: skip
-_READS_ALL = {
-    "extract": re.compile(
-        _LEAD + r"(?:extract|transcribe|parse|convert|copy)\b|\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출", re.I
-    ),
-    "classify": re.compile(
-        _LEAD + r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b|\bclassifier\b|\bsentiment\b|\bklassifiziere\w*|\bclassifi(?:ez?|que)\b"
-        r"|\bclasific\w+|классифицируй|分類|分类|분류",
-        re.I,
-    ),
-}  # fmt: skip
-_EDITS = re.compile(
-    r"SEARCH/REPLACE|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)"
-    r"|\bSUGGESTED EDIT\b|rewritten code|(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)"
-    r"|\b(?:edit|modify|rewrite|refactor|fix|patch)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?(?:code|function|class|file|files|method|script|bug)\b"
-    r"|\bunified diff\b|\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
-    re.IGNORECASE,
-)
-_EDIT_TOOLS = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 _READ = 20_000  # characters of each end of a text that are read
+
+
+def _of(*alternatives: str) -> re.Pattern[str]:
+    return re.compile("|".join(alternatives), re.IGNORECASE)
+
+
+# Where an order begins: a sentence, or what follows "please", "you must" and the like. "Never translate names" is none.
+_ORDER = r"(?:^|[.!?:;,\n。！]\s*|\b(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)\s+)"
+_NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow-?\s?ups?)\b)"
+_WRITING = (
+    r"(?:grammar|spelling|typos?|text|writing|paragraphs?|sentences?|essay|e-?mail|letter|draft|article|document"
+    r"|errors?|mistakes|style|wording)"
+)
+_JUDGED = (
+    r"(?:answers?|responses?|completions?|submissions?|faithful\w*|factual\w*|correctness|hallucinat\w+|usefulness"
+    r"|useful|helpful)"
+)
+_VERBATIM = {
+    "translate": _of(
+        _ORDER + r"(?:re)?translate\b",
+        r"\b(?:a|an|as|professional|expert|the) translator\b|translation (?:assistant|engine|expert)",
+        r"\bübersetze?n?\b|\btradui(?:s|sez|re)\b|\btradu(?:ce|zca|cir|za|zir|ci|rre|tor|ttore)\b|\bvertaal\b",
+        r"przetłumacz|переведи|\bçevir|ترجم|अनुवाद|terjemahkan",
+        r"翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역",
+    ),
+    "rewrite": _of(
+        _ORDER + r"(?:re-?write|rephrase|paraphrase|reword|proofread|copy-?edit|polish|humanize)\b" + _NOT_A_QUESTION,
+        _ORDER
+        + r"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|redact|anonymi[sz]e|continue)\s+"
+        + rf"(?:the|this|my|all|any)?\s?(?:following )?{_WRITING}\b",
+        r"\b(?:umschreiben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?|reescrib\w+)\b",
+        r"\b(?:corrija|reescreva|riscrivi|correggi|herschrijf|popraw|przepisz|перепиши|исправь)\b",
+        r"書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
+    ),
+    "judge": _of(
+        r"\bimpartial judge\b",
+        r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b",
+        _ORDER
+        + r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+"
+        + rf"(?:\w+\s+){{0,8}}?{_JUDGED}\b",
+        r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
+        r"\bevaluation (?:steps|criteria)\b|\bverdicts?\b|\bgrading\b",
+        r"\bwhich (?:answer|response|assistant|model|output) is better\b",
+    ),
+}
+_READS_ALL = {
+    "extract": _of(
+        _ORDER + r"(?:extract|transcribe|parse|convert|copy)\b",
+        r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출",
+    ),
+    "classify": _of(
+        _ORDER + r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b|\bclassifier\b|\bsentiment\b",
+        r"\bklassifiziere\w*|\bclassifi(?:ez?|que)\b|\bclasific\w+|классифицируй|分類|分类|분류",
+    ),
+}
+_EDITS = _of(
+    r"SEARCH/REPLACE|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\bSUGGESTED EDIT\b",
+    r"rewritten code",
+    r"\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)",
+    r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
+    r"\b(?:edit|modify|rewrite|refactor|fix|patch)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?"
+    r"(?:code|function|class|files?|method|script|bug)\b",
+    r"\bunified diff\b|\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
+)
+_EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +85,10 @@ class Task:
 
 
 def task_of(said: Sequence[Segment], tools: tuple[str, ...]) -> Task:
-    """The task that instructions and questions set. Only the newest turn's questions count."""
+    """The task that the newest turn's texts and the system texts set, with these tools on offer."""
     newest = [s for s in said if s.role in ("system", "developer") or s.turn == 0]
     read = [s.text if len(s.text) <= 2 * _READ else s.text[:_READ] + "\n" + s.text[-_READ:] for s in newest]
-    edits = any(_EDITS.search(t) for t in read) or any(_EDIT_TOOLS.search(t) for t in tools)
+    edits = any(_EDITS.search(t) for t in read) or any(_EDITING_TOOL.search(t) for t in tools)
     return Task(_first(_VERBATIM, read), _first(_READS_ALL, read), edits)
 
 

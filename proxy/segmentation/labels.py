@@ -28,7 +28,8 @@ _WORDS: dict[Meaning, str] = {
         attachment attachments materials material section paragraph paragraphs clauses clause manual review reviews
         entities entity relationships relations webpage website post story contract policy policies quotes minutes
         csv html json rows details input_text dataset feedback corpus mail mails findings
-        ergebnis ergebnisse résultat résultats resultado resultados risultato risultati результат результаты sonuçlar wyniki
+        ergebnis ergebnisse résultat résultats
+        resultado resultados risultato risultati результат результаты sonuçlar wyniki
         kontext dokument dokumente quelle quellen auszug auszüge textauszug abschnitt abschnitte unterlagen
         informationen wissen protokoll bericht daten notizen hintergrund fundstellen
         contexte documents source sources extrait extraits passage informations connaissances texte données rapport
@@ -77,7 +78,8 @@ _WORDS: dict[Meaning, str] = {
         инструкция правила talimatlar kurallar التعليمات القواعد निर्देश petunjuk aturan""",
     Meaning.META: """
         title source url uri link filename filepath path page_label id ids score similarity relevance date author
-        metadata from to cc subject sent de von an betreff objet asunto para da published updated name citation identifier page location labels category type author url_source lang
+        metadata from to cc subject sent de von an betreff objet asunto para da published updated name citation
+        identifier location labels category type url_source lang
         titel quelle seite datum autor datei titre auteur lien título fuente autor página fecha enlace fonte titolo
         data_pubblicazione pagina bron tytuł strona autor заголовок автор страница дата ссылка başlık sayfa tarih""",
     Meaning.SPEAKER: """
@@ -147,21 +149,24 @@ for _meaning, _text in reversed(_WORDS.items()):  # where a word stands twice, t
     for _word in _text.split():
         _OF[_word] = _meaning
 
-_PROPERTIES = frozenset(_WORDS[Meaning.META].split())
-_ANSWERS = frozenset(
-    "answer answers response responses summary draft reply completion antwort réponse respuesta".split()
-)
-_GIVEN = frozenset(
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_PROPERTIES = _set(_WORDS[Meaning.META])
+_ANSWERS = _set("answer answers response responses summary draft reply completion antwort réponse respuesta")
+_GIVEN = _set(
     """original existing previous prior reference candidate generated assistant assistants predicted student current
-    initial ideal correct gold submitted given bisherige ursprüngliche""".split()
+    initial ideal correct gold submitted given actual bisherige ursprüngliche"""
 )
-_CUT = frozenset(
+_CUT = _set(
     """of for to about from in with on by that which relevant related based using von für zu über aus mit de du des
-    pour sur avec para sobre con del dos das per di su voor van over z о для из по""".split()
+    pour sur avec para sobre con del dos das per di su voor van over z о для из по"""
 )
 _NAME = re.compile(r"[^\W\d_]+")
-_ENDS = frozenset("end ende fin fim fine einde koniec конец son".split())
-_STARTS = frozenset("begin start beginning anfang début inicio início the of der des de du".split())
+_ENDS = _set("end ende fin fim fine einde koniec конец son")
+_STARTS = _set("begin start beginning anfang début inicio início the of der des de du")
 
 
 def words(title: str) -> list[str]:
@@ -181,6 +186,8 @@ def meaning(title: str) -> Meaning | None:
         if found and part in _CUT:
             break
         found = _OF.get(part, found)
+    if found is Meaning.SPEAKER and len(parts) > 3:
+        return None
     if found:
         return found
     return next((m for m, stems in _UNSPACED.items() if any(s in title[:60] for s in stems)), None)
@@ -189,7 +196,7 @@ def meaning(title: str) -> Meaning | None:
 def is_property(title: str) -> bool:
     """Whether a title names a property of a document, as "source" or "page" do."""
     parts = words(title)
-    return bool(parts) and parts[-1] in _PROPERTIES or any(s in title[:20] for s in _UNSPACED[Meaning.META])
+    return (bool(parts) and parts[-1] in _PROPERTIES) or any(s in title[:20] for s in _UNSPACED[Meaning.META])
 
 
 def meanings(sentence: str) -> set[Meaning]:

@@ -48,17 +48,20 @@ _BRACKETED = re.compile(
     r"(?:\[\[ ?#* ?|\[|【|〔|《|<<|«)([^\[\]【】〔〕《》«»\n]{2,80}?)(?: ?#* ?\]\]|\]|】|〕|》|>>|»)[:：]?$"
 )
 _LABEL = re.compile(
-    r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)"
+    r"(?:[-*#>]{1,3} )?(?:\*\*|__)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,70}?)(?:\*\*|__)?"
+    r"(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)"
 )
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
 MOST = 20_000  # markers; a text with more is taken as unstructured
-_HTML = frozenset(
-    """a abbr b blockquote body br button caption cite col dd div dl dt em figure font footer form h1 h2 h3 h4 h5 h6 head
-    header hr html i iframe img input label li link main meta nav ol option p path pre script section select small span
-    strong style sub sup svg table tbody td textarea tfoot th thead title tr u ul video""".split()
-)
+_HTML_NAMES = """
+    a abbr b blockquote body br button caption cite col dd div dl dt em figure font footer form h1 h2 h3 h4 h5 h6
+    head header hr html i iframe img input label li link main meta nav ol option p path pre script section select
+    small span strong style sub sup svg table
+    tbody td textarea tfoot th thead title tr u ul video
+"""
+_HTML = frozenset(_HTML_NAMES.split())
 _DIFF_OPENS = ("diff --git ", "@@ -")
 _DIFF_GOES_ON = (
     "+",

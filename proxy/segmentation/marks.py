@@ -9,7 +9,8 @@ _MARK = re.compile(r"<(/?)laconic:(context|keep)>")
 
 
 def marked(text: str) -> tuple[tuple[str, Span, Span, Span], ...]:
-    """Name, opening tag, inside and closing tag of every mark. () where any tag is unbalanced or nested: no guessing."""
+    """Name, opening tag, inside and closing tag of every mark. () where any tag is unbalanced or
+    nested: no guessing."""
     found = list(_MARK.finditer(text)) if "laconic:" in text else []
     out = []
     for opening, closing in zip(found[::2], found[1::2], strict=False):

@@ -5,11 +5,10 @@ stands inside is what the title says. An *open* one begins with a label or a hea
 meaning, and its edges may hold sentences that belong to the template: `blocks` trims them.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from proxy.segmentation import labels, shapes
+from proxy.segmentation import labels, sentences, shapes
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
 
@@ -29,35 +28,10 @@ class Section:
     inline: bool = False
 
 
-_POINTS = re.compile(
-    r"\b(?:following|below|above|here (?:is|are)|provided|given|attached|this|these|folgend\w*|unten|hier|suivant\w*"
-    r"|ci-dessous|voici|siguiente\w*|a continuación|seguinte\w*|abaixo|seguent\w*|di seguito|volgende|hieronder|poniżs\w*"
-    r"|ниже|следующ\w*|aşağıda\w*|التالي\w*|निम्न\w*|berikut)\b|以下|下記|次の|上記|下面|如下|아래|다음",
-    re.IGNORECASE,
-)
-_BACK = re.compile(
-    r"\b(?:above|preceding|oben|obige\w*|ci-dessus|anterior\w*|acima|sopra|hierboven|powyższ\w*|выше)\b|以上|上記|上述|위의",
-    re.I,
-)
-_FORMAT = re.compile(r"\b(?:formats?|examples?|templates?|syntax|schema)\b", re.IGNORECASE)
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
 _AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
 _INNER = _MATERIAL | {Meaning.META, Meaning.SPEAKER, Meaning.STEP}
-
-
-def announces(sentence: str) -> Meaning | None:
-    """What a sentence like "Use the following pieces of context" says of the text after it; None: nothing."""
-    tail = sentence[-700:]
-    if not _POINTS.search(tail) or _FORMAT.search(tail[-250:]):
-        return None
-    found = labels.meanings(tail[-300:]) | labels.meanings(tail)
-    return next((m for m in (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY) if m in found), None)
-
-
-def points_back(sentence: str) -> bool:
-    """Whether a sentence speaks of the material before it: "The above is the knowledge base."."""
-    return bool(_BACK.search(sentence)) and bool(labels.meanings(sentence) & _MATERIAL)
 
 
 @dataclass(slots=True)
@@ -98,7 +72,7 @@ class _Reader:
     def run(self) -> list[Section]:
         position = 0
         for i, marker in enumerate(self.markers):
-            if self.structural(i, marker):
+            if self.structural(marker):
                 self.emit(position, marker.start)
                 as_marker = self.apply(i, marker)
                 position = marker.start if _named_inside(marker) else marker.end
@@ -111,7 +85,7 @@ class _Reader:
         self.emit(position, len(self.text))
         return self.found
 
-    def structural(self, i: int, marker: Marker) -> bool:
+    def structural(self, marker: Marker) -> bool:
         """Whether a marker says anything here; else it is plain text of the section that it stands in."""
         frame = self.frames[-1]
         if marker.form in (Form.FENCE, Form.RULE) or marker.pair is not None:
@@ -179,7 +153,7 @@ class _Reader:
                 Meaning.QUESTION,
             )
             meaning = labels.meaning(marker.title)
-            if _FORMAT.search(marker.title):
+            if sentences.describes_format(marker.title):
                 meaning = Meaning.INSTRUCTION
             elif meaning is not Meaning.EXISTING:
                 meaning = next((m for m in order if m in found), None)
@@ -206,7 +180,9 @@ class _Reader:
         if frame.closes_at is not None and frame.meaning in _KEEPS:
             return
         previous = self.found[-1] if self.found else None
-        said = announces(self.text[previous.start : previous.end]) if previous and frame.opened is None else None
+        said = (
+            sentences.announces(self.text[previous.start : previous.end]) if previous and frame.opened is None else None
+        )
         meaning = said or (frame.opened if frame.opened in _MATERIAL else None)
         if meaning is None:
             frame.opened = frame.by = None
@@ -226,7 +202,7 @@ class _Reader:
             stop = self.markers[j + 1].start if j + 1 < len(self.markers) else len(self.text)
             after = self.text[self.markers[j].end : stop][:2000].strip().split("\n\n")[0]
             following = self.markers[j + 1].meaning if j + 1 < len(self.markers) else None
-            if shapes.addressed(after) if after else following in (Meaning.QUESTION, Meaning.ANSWER, None):
+            if sentences.addressed(after) if after else following in (Meaning.QUESTION, Meaning.ANSWER, None):
                 return j
         return alike[-1] if alike else None
 
@@ -303,8 +279,8 @@ def blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     start, end = group[0][0], group[-1][1]
     if len(group) > 4 and shapes.data(text[start:end]):
-        first = shapes.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："
-        last = shapes.asks(text[slice(*group[-1])])
+        first = sentences.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："
+        last = sentences.asks(text[slice(*group[-1])])
         if first:
             yield group[0]
         yield group[first][0], group[-1 - last][1]

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.base import Kind, Segment
-from proxy.segmentation import shapes
+from proxy.segmentation import sentences
+from proxy.segmentation.documents import Piece, documents
 from proxy.segmentation.markers import stripped
 from proxy.segmentation.marks import marked
-from proxy.segmentation.pieces import Piece, cut, documents, joined
+from proxy.segmentation.pieces import cut
 from proxy.wire import ChatRequest, Field
 
 _OBSERVED = re.compile(
-    r"\s*(?:\[[^\]\n]{1,200}\]\s*)?(?:observation|tool[ _](?:result|output|response)|results?|execution (?:logs?|output))"
-    r"\b[^\n:]{0,40}:",
+    r"\s*(?:\[[^\]\n]{1,200}\]\s*)?(?:observation|tool[ _](?:result|output|response)|results?"
+    r"|execution (?:logs?|output))\b[^\n:]{0,40}:",
     re.IGNORECASE,
 )
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
@@ -126,7 +127,7 @@ def _pieces(field: Field, request: ChatRequest, thread: _Thread) -> list[Piece]:
     final = field.message == len(request.messages) - 1
     if field.role == "assistant" and final and not request.messages[field.message].tool_calls:
         return _whole(field.text, Kind.OTHER)
-    return joined(cut(field.text, _role(field, thread)))
+    return cut(field.text, _role(field, thread))
 
 
 def _role(field: Field, thread: _Thread) -> str:
@@ -145,7 +146,7 @@ _Marked = tuple[str, tuple[int, int], tuple[int, int], tuple[int, int]]
 def _explicit(field: Field, found: tuple[_Marked, ...], thread: _Thread) -> Iterator[Piece]:
     """What is marked is what the mark says; the text between the marks is cut as if the marked text were not there."""
     text = field.text
-    out = list(_without(joined(cut(_blanked(text, found), _role(field, thread))), found, text))
+    out = list(_without(cut(_blanked(text, found), _role(field, thread)), found, text))
     for name, opening, inside, closing in found:
         out.append(Piece(*opening, Kind.OTHER, guard="mark"))
         out.append(Piece(*closing, Kind.OTHER, guard="mark"))
@@ -199,7 +200,7 @@ def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[
         if piece.kind is Kind.QUESTION:
             text = field.text[piece.start : piece.end][:_LONGEST_QUESTION]
             for table, index in ((by_message, field.message), (by_turn, thread.turn[field.message])):
-                if index not in table or shapes.asks(text) or not shapes.asks(table[index]):
+                if index not in table or sentences.asks(text) or not sentences.asks(table[index]):
                     table[index] = text
     return by_message, by_turn
 

@@ -1,0 +1,211 @@
+"""What may change of a segment, and what never may."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.base import Kind, Segment
+from policies.protect import MATERIAL, Facts, guard
+from policies.tasks import task_of
+from proxy.segmentation import segment
+from proxy.wire import parse
+
+PROSE = (
+    "The reservoir was built in 1911 and holds four million cubic metres. Its dam is twenty-six metres high and was "
+    "strengthened after the flood, when the spillway proved too narrow. Two turbines supply the valley with power, and "
+    "a third one is kept as a reserve for dry summers, in which the level falls by up to nine metres. "
+)
+
+
+def segments(*messages: tuple[str, str], tools: tuple[str, ...] = ()) -> tuple[Segment, ...]:
+    body = {"model": "m", "messages": [{"role": role, "content": text} for role, text in messages]}
+    return guard(segment(parse(json.dumps(body).encode())), Facts(tools))
+
+
+def changeable(found: tuple[Segment, ...]) -> str:
+    """All that may change, joined by a mark."""
+    return "|".join(s.text[a - s.start : b - s.start] for s in found for a, b in s.may_change)
+
+
+def material(text: str, kind: Kind = Kind.CONTEXT) -> Segment:
+    return Segment(0, 0, None, 0, len(text), kind, "user", text)
+
+
+KEPT = {
+    "link": "see https://dam.example/plans?id=7#p2 for it",
+    "address": "write to ann.lee@dam.example today",
+    "ticket": "ticket T-48210 was closed",
+    "uuid": "run 1b4e28ba-2fa1-11d2-883f-0016d3cca427 failed",
+    "account": "pay to AT61 1904 3002 3457 3201 soon",
+    "fault code": "the display shows E27 again",
+    "citation": "as was shown [3] before",
+    "json id": '{"doc_id": "alpha", "text": "x"}',
+    "mail header": "Betreff: Turbine drei",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("link", "https://dam.example/plans?id=7#p2"),
+        ("address", "ann.lee@dam.example"),
+        ("ticket", "T-48210"),
+        ("uuid", "1b4e28ba-2fa1-11d2-883f-0016d3cca427"),
+        ("account", "AT61 1904 3002 3457 3201"),
+        ("fault code", "E27"),
+        ("citation", "[3]"),
+        ("json id", '"doc_id": "alpha"'),
+        ("mail header", "Betreff: Turbine drei"),
+    ],
+)
+def test_values_that_are_cited_stay(name: str, token: str) -> None:
+    text = f"{PROSE}{PROSE}\n{KEPT[name]}\n{PROSE}"
+    (only,) = guard([material(text)])
+    assert token in text
+    at = text.index(token)
+    assert not any(a < at + len(token) and b > at for a, b in only.may_change)
+    assert sum(b - a for a, b in only.may_change) > 0.9 * (len(text) - len(token)) - 60
+
+
+def test_speakers_of_a_transcript_stay_and_their_words_do_not() -> None:
+    said = "well, I think that we should look at the spillway again before the summer"
+    text = "\n".join(f"[00:0{i}:12] {name}: {said}" for i, name in enumerate(["Ann Lee", "Bo Xu", "Ann Lee", "Cy"] * 2))
+    free = changeable(guard([material(text)]))
+    assert "Ann Lee" not in free
+    assert free.count(said) == 8
+
+
+def test_quoted_code_in_prose_stays() -> None:
+    text = f"{PROSE}{PROSE}\n```python\nimport dam\ndam.open()\n```\n{PROSE}"
+    free = changeable(guard([material(text, Kind.TOOL_OUTPUT)]))
+    assert "dam.open" not in free
+    assert free.count("reservoir") == 3
+
+
+def test_rare_alarms_of_a_log_stay() -> None:
+    rows = [f"2025-01-01 10:{i:02d} info level steady at {i}" for i in range(40)]
+    rows[17] = "2025-01-01 10:17 error spillway blocked"
+    free = changeable(guard([material("\n".join(rows), Kind.TOOL_OUTPUT)]))
+    assert "spillway blocked" not in free
+    assert "level steady at 30" in free
+
+
+VERBATIM = [
+    "Translate the following text into French.",
+    "You are a professional translator. Output only the translation.",
+    "Übersetze den Text ins Englische.",
+    "次の文章を英語に翻訳してください。",
+    "把下面的文字翻译成英文。",
+    "Please proofread the following text:",
+    "Rewrite this so that a child understands it.",
+    "Correct the grammar of the text below.",
+    "Act as an impartial judge and compare the two answers.",
+    "Grade the answer on a scale. Give a score from 0 to 10.",
+]
+
+
+@pytest.mark.parametrize("order", VERBATIM)
+def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
+    for found in (
+        segments(("system", order), ("user", PROSE * 6)),
+        segments(("user", f"{order}\n\n<text>\n{PROSE * 6}\n</text>")),
+    ):
+        assert changeable(found) == ""
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "Answer the question. Never translate names.",
+        "Rephrase the follow-up question as a standalone question.",
+        "Answer in the language of the user.",
+        "Rank the documents by relevance; the relevance score is a number from 1 to 10.",
+    ],
+)
+def test_words_of_other_tasks_are_not_mistaken_for_them(order: str) -> None:
+    assert changeable(segments(("system", order), ("user", f"Context:\n{PROSE * 6}\n\nQuestion: How high is it?")))
+
+
+def test_a_small_input_is_extracted_word_for_word_and_a_long_one_is_not() -> None:
+    order = ("system", "Extract the measures.")
+    assert changeable(segments(order, ("user", f"Report:\n{PROSE * 2}"))) == ""
+    assert changeable(segments(order, ("user", f"Report:\n{PROSE * 12}")))
+
+
+def test_short_material_is_left_alone() -> None:
+    found = segments(("user", "Context:\nThe dam is 26 metres high.\n\nQuestion: How high is it?"))
+    assert changeable(found) == ""
+    assert {s.guard for s in found if s.kind is Kind.CONTEXT} == {"too short"}
+
+
+CODE = "import os\n\ndef size(path):\n    with open(path) as f:\n        return len(f.read())\n\n" * 5
+
+
+def test_code_that_will_be_edited_stays_and_code_that_is_asked_about_may_change() -> None:
+    shown = f"```dam.py\n{CODE}```\n\n"
+    assert (
+        changeable(
+            segments(("user", shown + "Refactor this code.")),
+        )
+        == ""
+    )
+    assert changeable(segments(("user", shown + "What happens there?"), tools=("apply_patch",))) == ""
+    assert "return len" in changeable(segments(("user", shown + "What does size return?")))
+
+
+def test_a_numbered_view_and_a_schema_stay() -> None:
+    view = "\n".join(f"{i:4}\tvalue = compute({i})" for i in range(1, 60))
+    schema = "CREATE TABLE dams (id int, name text, height numeric);\n" * 10
+    found = guard([material(view, Kind.TOOL_OUTPUT), material(schema, Kind.CODE)])
+    assert [s.guard for s in found] == ["numbered view of a file", "schema"]
+
+
+def test_a_mark_overrides_task_and_size() -> None:
+    found = segments(("user", "Translate this. <laconic:context>A short remark.</laconic:context>"))
+    assert changeable(found) == "A short remark."
+    kept = segments(("user", f"Context:\n<laconic:keep>{PROSE * 4}</laconic:keep>\n{PROSE * 3}\n\nQuestion: How high?"))
+    assert changeable(kept).count("reservoir") == 3
+    assert "mark" in {s.guard for s in kept}
+
+
+def test_an_answer_to_be_refined_stays() -> None:
+    text = f"New Context:\n{PROSE * 3}\n\nQuery: How high is it?\nOriginal Answer: {PROSE}\nNew Answer:"
+    assert changeable(segments(("user", text))).count("reservoir") == 3
+
+
+KINDS = st.sampled_from(list(Kind))
+TEXTS = st.text(min_size=1, max_size=60).map(lambda t: t.strip() or "x").map(lambda t: t * 30)
+
+
+@given(st.lists(st.tuples(KINDS, TEXTS, st.sampled_from(["", "mark", "existing answer"])), max_size=8))
+def test_only_material_may_change_and_only_inside_of_itself(found: list[tuple[Kind, str, str]]) -> None:
+    given_segments = [
+        Segment(i, i, None, 7, 7 + len(text), kind, "user", text, guard=why)
+        for i, (kind, text, why) in enumerate(found)
+    ]
+    for s in guard(given_segments):
+        last = s.start
+        for a, b in s.may_change:
+            assert last <= a < b <= s.end
+            last = b
+        assert not s.may_change or s.kind in MATERIAL
+        assert s.may_change or s.guard
+
+
+def test_the_task_of_an_earlier_turn_is_over() -> None:
+    now = Segment(0, 2, None, 0, 1, Kind.QUESTION, "user", "And how high is it?")
+    before = Segment(0, 0, None, 0, 1, Kind.QUESTION, "user", "Translate this.", turn=1)
+    assert task_of([before, now], ()).verbatim == ""
+    assert (
+        task_of([now, Segment(0, 3, None, 0, 1, Kind.QUESTION, "user", "Translate this.")], ()).verbatim == "translate"
+    )
+
+
+def test_guarding_leaves_the_rest_of_a_segment_as_it_was() -> None:
+    before = material(PROSE * 4)
+    (after,) = guard([before])
+    fields: dict[str, Any] = {n: getattr(after, n) for n in Segment.__slots__ if n not in ("may_change", "guard")}
+    assert fields == {n: getattr(before, n) for n in fields}
