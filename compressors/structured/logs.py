@@ -45,6 +45,7 @@ _INSIDE = re.compile(
 )
 _CHANGING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,64}|\d+")
 _LEAST = 5  # records
+_ENDS = 20_000  # characters
 _NEAR = 2  # records around an error
 _RARITY = 0.2
 
@@ -61,7 +62,7 @@ def layout(text: str, start: int, end: int) -> Layout | None:
 
 def _records(text: str, rows: Sequence[Span]) -> list[list[Span]] | None:
     """The lines of each record; None where the text is surely no log."""
-    run = bool(_RUN.search(text, rows[0][0], rows[-1][1])) if rows else False
+    run = bool(rows) and _is_run(text, rows[0][0], rows[-1][1])
     records: list[list[Span]] = []
     starts = strange = 0
     in_trace = False
@@ -76,6 +77,11 @@ def _records(text: str, rows: Sequence[Span]) -> list[list[Span]] | None:
         in_trace = text.startswith("Traceback (", row[0]) or (in_trace and text[row[0]] in " \t")
     certain = run or (starts >= _LEAST and starts >= 4 * strange)
     return records if certain else None
+
+
+def _is_run(text: str, start: int, end: int) -> bool:
+    """Whether a test runner wrote the text; its first and last lines tell."""
+    return bool(_RUN.search(text, start, min(start + _ENDS, end)) or _RUN.search(text, max(start, end - _ENDS), end))
 
 
 def _units(text: str, records: Sequence[Sequence[Span]]) -> list[Unit]:
