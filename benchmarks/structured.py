@@ -197,7 +197,8 @@ def main() -> None:
     reached = [row for rate in (1.0, *given.rates) for row in sizes(outputs, rate)]
     console.print(table(reached, ("kept", "ms")))
     if given.json:
-        command = ["DIR" if word == str(given.data) else word for word in sys.argv[1:]]
+        names = {str(given.data): "DIR", str(given.json): "FILE"}
+        command = [names.get(word, word) for word in sys.argv[1:]]
         result = {
             "machine": machine(),
             "date": datetime.now(UTC).date().isoformat(),
