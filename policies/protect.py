@@ -37,17 +37,24 @@ _KEYED = re.compile(
     r"|path)[\"']\s?:\s?(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})",
     re.IGNORECASE,
 )
-_MAIL = re.compile(
+_HEADER = re.compile(  # of a mail, of a document
     r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha"
-    r"|assunto|da|oggetto|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목)"
-    r" ?[:：].{1,300}$",
+    r"|assunto|da|oggetto|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목"
+    r"|title|source|url|link|author|published|updated|file ?name|file|path|page|doc(?:ument)? id|id|score|quelle|titel"
+    r"|fuente|título|fonte|titre|出典|来源|标题|출처)"
+    r" ?[:：].{1,300}$|^[\w%./\\~-]{1,150}\.[a-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：]",
     re.MULTILINE | re.IGNORECASE,
 )
-_ALWAYS = (_ADDRESS, _ID, _CITATION, _KEYED, _MAIL)
+_RULE = re.compile(r"^[ \t]{0,8}[-=*_#~─━═]{3,200}[ \t]{0,8}$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6} .{1,160}$", re.MULTILINE)
+_ALWAYS = (_ADDRESS, _ID, _CITATION, _KEYED, _HEADER, _RULE)
+_TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
+_FEW_TAGS = 8
 _FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
 _SPEAKER = re.compile(
     r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
-    r"[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?[ ]?[:：](?=\s|[^\x00-\x7f])",
+    r"(?:[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)(?:\*\*)?[ ]?[:：]"
+    r"(?=\s|[^\x00-\x7f])",
     re.MULTILINE,
 )
 _ALARM = re.compile(
@@ -164,6 +171,10 @@ def _holes(segment: Segment) -> Iterator[Span]:
         yield from _matches(pattern, text)
     if segment.kind is not Kind.CODE:
         yield from _fenced(text)
+        yield from _matches(_HEADING, text)
+    tags = list(_matches(_TAG, text))
+    if len(tags) <= _FEW_TAGS:  # more of them are a page of HTML
+        yield from tags
     rows = text.count("\n") + 1
     alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
     if len(alarms) <= 0.2 * rows:  # the rare lines of a log are what it is read for

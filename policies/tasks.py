@@ -14,7 +14,8 @@ def _of(*alternatives: str) -> re.Pattern[str]:
 
 
 # Where an order begins: a sentence, or what follows "please", "you must" and the like. "Never translate names" is none.
-_ORDER = r"(?:^|[.!?:;,\n。！]\s*|\b(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)\s+)"
+_ASKED = r"(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)"
+_ORDER = rf"(?:^|[.!?:;,\n。！]\s*|\b{_ASKED}\s+)"
 _NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow-?\s?ups?)\b)"
 _WRITING = (
     r"(?:grammar|spelling|typos?|text|writing|paragraphs?|sentences?|essay|e-?mail|letter|draft|article|document"
@@ -47,6 +48,8 @@ _VERBATIM = {
         _ORDER
         + r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+"
         + rf"(?:\w+\s+){{0,8}}?{_JUDGED}\b",
+        _ORDER + r"(?:determine|decide|judge|evaluate|assess|check|verify) (?:if|whether)\b[^.\n]{0,120}?"
+        r"\b(?:reference|context|documents?|answer|response|statements?|claims?|passage)\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
         r"\bevaluation (?:steps|criteria)\b|\bverdicts?\b|\bgrading\b",
         r"\bwhich (?:answer|response|assistant|model|output) is better\b",

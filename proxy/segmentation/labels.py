@@ -182,6 +182,8 @@ def meaning(title: str) -> Meaning | None:
         return Meaning.EXISTING
     if any(_OF.get(part) is Meaning.EXAMPLE for part in parts):
         return Meaning.EXAMPLE
+    if parts and _OF.get(parts[0]) is Meaning.STEP:
+        return Meaning.STEP
     for part in parts:
         if found and part in _CUT:
             break

@@ -52,6 +52,7 @@ _LABEL = re.compile(
     r"(?:[:：](?:\*\*|__)?)(?=[\s\"'«“「<]|$)"
 )
 _WIDE_LABEL = re.compile(r"(?:\*\*)?([^\W\d_][^:：.!?。！？\n{}<>\"`|]{0,20}?)(?:\*\*)?：")
+_BRACKET_LABEL = re.compile(r"\[([^\W\d_][^\[\]\n]{1,40})\][:：](?=\s)")
 _RULES = frozenset("-=_*~#+—–─━═")
 _MANY_WORDS = 6
 MOST = 20_000  # markers; a text with more is taken as unstructured
@@ -150,6 +151,15 @@ def _title(a: int, b: int, form: Form, title: str, level: str) -> Marker:
     return Marker(a, b, form, title, labels.meaning(title), labels.closes(title), level)
 
 
+def _opened_inline(text: str, a: int, b: int) -> Marker | None:
+    """A tag of a known meaning behind "Here is the document:" on the same line."""
+    colon = text.find(": <", a, min(b, a + 400))
+    match = _TAG.match(text, colon + 2, b) if colon > 0 else None
+    if not match or match[1] or not labels.meaning(match[2]):
+        return None
+    return _tags(text, match.start(), match.end())[0] if match[2].casefold() not in _HTML else None
+
+
 def _labelled(text: str, a: int, b: int) -> Marker | None:
     """`Label:` or `Label: text`, or a sentence that ends with a colon."""
     head = text[a : min(b, a + 90)]
@@ -160,6 +170,9 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
         meaning = labels.meaning(match[1]) if not shapes.keyword(head) else None
         if meaning or not inline:
             return Marker(a, end, Form.LABEL, match[1].strip(), meaning, inline=inline)
+    if match := _BRACKET_LABEL.match(head):
+        title = match[1].strip()
+        return Marker(a, a + match.end(), Form.BRACKET, title, labels.meaning(title), inline=a + match.end() < b)
     if text[b - 1] in ":：" and b - a <= 400 and " " in head and not shapes.keyword(head):
         return Marker(a, b, Form.ANNOUNCE, text[a:b])
     return None
@@ -177,11 +190,18 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
         return found
     if not found and (one := _titled(text, a, b) or _labelled(text, a, b)):
         found = [one]
+        if inner := _opened_inline(text, one.end if one.inline else a, b):
+            return [*([one] if one.inline else []), inner, *_last(text, inner.end, b)]
         if one.inline and text.startswith("<", at := stripped(text, one.end, b)[0]):
             found.extend(_tags(text, at, b))
-    if last := _trailing_tag(text, found[-1].end if found else a, b):
-        found.append(last)
-    return found
+    if not found and (inner := _opened_inline(text, a, b)):
+        found = [inner]
+    return [*found, *_last(text, found[-1].end if found else a, b)]
+
+
+def _last(text: str, a: int, b: int) -> list[Marker]:
+    found = _trailing_tag(text, a, b) if a < b else None
+    return [found] if found else []
 
 
 def scan(text: str) -> list[Marker]:

@@ -160,6 +160,10 @@ class _Cutter:
         found = list(blocks(self.text, a, b))
         kinds = [self.template_kind(c, d, kind) for c, d in found]
         inner = [i for i, k in enumerate(kinds) if k is None]
+        if len(inner) == 1 and self.role == "user" and kind is Kind.CONTEXT:
+            (only,) = inner
+            if self.told(*found[only]):
+                kinds[only], inner = Kind.INSTRUCTION, []
         everywhere = self.role == "system"
         start: int | None = None
         for i, ((c, d), template) in enumerate(zip(found, kinds, strict=True)):
@@ -173,6 +177,10 @@ class _Cutter:
                 start = c
         if start is not None:
             yield from documents(self.text, start, b, kind, title)
+
+    def told(self, a: int, b: int) -> bool:
+        """Whether what is called context is what the user says of himself."""
+        return not shapes.data(self.text[a:b]) and sentences.personal(self.text[a:b])
 
     def template_kind(self, a: int, b: int, kind: Kind = Kind.CONTEXT) -> Kind | None:
         """What a block of an open section is where it belongs to the template; None where it is material."""
@@ -194,8 +202,10 @@ class _Cutter:
             yield Piece(a, b, Kind.INSTRUCTION)
         elif self.role == "assistant":
             yield Piece(a, b, Kind.HISTORY)
-        elif shapes.code(shapes.rows_of(self.text[a:b])):
+        elif shapes.code(rows := shapes.rows_of(self.text[a:b])):
             yield Piece(a, b, Kind.CODE, title)
+        elif len(rows) >= 6 and sum(map(len, rows)) < 80 * len(rows):
+            yield Piece(a, b, Kind.CONTEXT, title)
         else:
             yield from documents(self.text, a, b, Kind.CONTEXT, title)
 

@@ -25,6 +25,7 @@ _SURELY_CODE = re.compile(
 )
 _DIFF = re.compile(r"diff --git |@@ |\+\+\+ |--- |index [0-9a-f]{4}|[+-](?=\S|\s{2})")
 _NUMBERED = re.compile(r"\d{1,6}(?:[:|│→]|\t|\s{2})")
+_FILE_NAME = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"[\d ]*\d")
 
@@ -45,7 +46,8 @@ def transcript(rows: list[str]) -> bool:
     if len(rows) < 3 or _share(_SPEAKER, rows) < 0.6:
         return False
     names = {m.group().strip(" :：*") for row in rows if (m := _SPEAKER.match(row[:160]))}
-    return sum(1 for n in names if labels.meaning(n) in (None, Meaning.SPEAKER)) >= 0.6 * len(names)
+    people = [n for n in names if labels.meaning(n) in (None, Meaning.SPEAKER) and not _FILE_NAME.search(n)]
+    return len(people) >= 0.6 * len(names)
 
 
 def _tabular(rows: list[str]) -> bool:
