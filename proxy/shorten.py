@@ -68,7 +68,7 @@ def examine(body: bytes, stages: Stages) -> Examined:
     """Raises `wire.UnknownShape` where the body is not a chat request that we know how to read."""
     request = wire.parse(body)
     stages.lap("parse")
-    facts = protect.Facts(request.tools, request.has_response_format)
+    facts = protect.Facts(request.tools)
     segments = protect.guard(segmentation.segment(request), facts)
     stages.lap("segment")
     encoding, estimated = encoding_for(request.model)
