@@ -7,6 +7,7 @@ addresses, ids, citation marks, speakers' names and quoted code stay. Everything
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from compressors.base import Span
 from policies.base import Kind, Segment
@@ -14,7 +15,7 @@ from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
 SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; little to gain, much to lose
-SMALLEST = 400  # characters of material in the whole body
+SMALLEST = 400  # characters of material up to and with the message
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
 _SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
 _SYSTEM = ("system", "developer")
@@ -90,45 +91,50 @@ class Facts:
     tools: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    task: Task
-    size: int  # characters of material
+_NO_FACTS = Facts()
 
 
-def guard(segments: Sequence[Segment], facts: Facts = Facts()) -> tuple[Segment, ...]:
+def guard(segments: Sequence[Segment], facts: Facts = _NO_FACTS) -> tuple[Segment, ...]:
     """The same segments with `may_change` and `guard` filled in.
 
-    A segment that comes with a guard keeps it and stays whole; but for context guarded by "mark": its author asked for
-    it to be shortened, so that neither its task nor its size counts.
+    What becomes of a segment hangs on the system texts, on its own turn and on what stands before it, never on a later
+    turn: what was once sent in a form can be sent in that form again. A segment that comes with a guard keeps it and
+    stays whole; but for context guarded by "mark": its author asked for it to be shortened, so that neither task nor
+    size counts.
     """
-    task = task_of([s for s in segments if s.role in _SYSTEM or s.kind in _SAID], facts.tools)
-    size = sum(_weight(s.text) for s in segments if s.kind in MATERIAL and not s.guard)
-    body = _Body(task, size)
-    return tuple(_guarded(s, body) for s in segments)
+    said: dict[int, list[str]] = {}
+    sizes: dict[int, int] = {}
+    for s in segments:
+        if s.role not in _SYSTEM and (s.kind in _SAID or (s.kind is Kind.HISTORY and s.role == "user")):
+            said.setdefault(s.turn, []).append(s.text)
+        sizes[s.message] = sizes.get(s.message, 0) + (_weight(s.text) if s.kind in MATERIAL and not s.guard else 0)
+    always = task_of((s.text for s in segments if s.role in _SYSTEM), facts.tools)
+    tasks = {turn: always | task_of(texts) for turn, texts in said.items()}
+    before = dict(zip(sizes, accumulate(sizes.values()), strict=True))
+    return tuple(_guarded(s, tasks.get(s.turn, always), before[s.message]) for s in segments)
 
 
-def _guarded(segment: Segment, body: _Body) -> Segment:
-    reason = _reason(segment, body)
+def _guarded(segment: Segment, task: Task, size: int) -> Segment:
+    reason = _reason(segment, task, size)
     if reason:
         return replace(segment, may_change=(), guard=reason)
     free = tuple(_outside(sorted(_holes(segment)), segment))
     return replace(segment, may_change=free, guard="" if free else "ids")
 
 
-def _reason(segment: Segment, body: _Body) -> str:
-    """Why nothing of a segment may change; empty where some of it may."""
+def _reason(segment: Segment, task: Task, size: int) -> str:
+    """Why nothing of a segment may change; empty where some of it may. `size`: of the material up to its message."""
     if segment.kind not in MATERIAL:
         return segment.guard or segment.kind.value
     if segment.guard:
         return "" if segment.guard == "mark" else segment.guard
-    if body.task.verbatim:
-        return f"verbatim task: {body.task.verbatim}"
-    if body.task.reads_all and body.size <= SMALL_INPUT:
-        return f"verbatim task: {body.task.reads_all}"
-    if body.size < SMALLEST or _weight(segment.text) < SHORTEST:
+    if task.verbatim:
+        return f"verbatim task: {task.verbatim}"
+    if task.reads_all and size <= SMALL_INPUT:
+        return f"verbatim task: {task.reads_all}"
+    if size < SMALLEST or _weight(segment.text) < SHORTEST:
         return "too short"
-    return _fixed(segment, body.task)
+    return _fixed(segment, task)
 
 
 def _fixed(segment: Segment, task: Task) -> str:

@@ -1,10 +1,8 @@
 """What a request asks for, as far as it decides whether its material must stay word for word."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from policies.base import Segment
 
 _READ = 20_000  # characters of each end of a text that are read
 
@@ -86,11 +84,14 @@ class Task:
     reads_all: str = ""
     edits: bool = False
 
+    def __or__(self, other: "Task") -> "Task":
+        """Both tasks at once."""
+        return Task(self.verbatim or other.verbatim, self.reads_all or other.reads_all, self.edits or other.edits)
 
-def task_of(said: Sequence[Segment], tools: tuple[str, ...]) -> Task:
-    """The task that the newest turn's texts and the system texts set, with these tools on offer."""
-    newest = [s for s in said if s.role in ("system", "developer") or s.turn == 0]
-    read = [s.text if len(s.text) <= 2 * _READ else s.text[:_READ] + "\n" + s.text[-_READ:] for s in newest]
+
+def task_of(texts: Iterable[str], tools: tuple[str, ...] = ()) -> Task:
+    """The task that these texts set, with these tools on offer."""
+    read = [t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts]
     edits = any(_EDITS.search(t) for t in read) or any(_EDITING_TOOL.search(t) for t in tools)
     return Task(_first(_VERBATIM, read), _first(_READS_ALL, read), edits)
 

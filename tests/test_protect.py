@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from policies.base import Kind, Segment
 from policies.protect import MATERIAL, Facts, guard
-from policies.tasks import task_of
+from policies.tasks import Task, task_of
 from proxy.segmentation import segment
 from proxy.wire import parse
 
@@ -195,13 +195,20 @@ def test_only_material_may_change_and_only_inside_of_itself(found: list[tuple[Ki
         assert s.may_change or s.guard
 
 
-def test_the_task_of_an_earlier_turn_is_over() -> None:
-    now = Segment(0, 2, None, 0, 1, Kind.QUESTION, "user", "And how high is it?")
-    before = Segment(0, 0, None, 0, 1, Kind.QUESTION, "user", "Translate this.", turn=1)
-    assert task_of([before, now], ()).verbatim == ""
-    assert (
-        task_of([now, Segment(0, 3, None, 0, 1, Kind.QUESTION, "user", "Translate this.")], ()).verbatim == "translate"
-    )
+def test_what_may_change_does_not_hang_on_later_turns() -> None:
+    first = (("system", "Be brief."), ("user", f"Context:\n{PROSE * 3}\n\nQuestion: How high is it?"))
+    later = ("user", "Translate that into French: " + PROSE)
+    now, then = segments(*first), segments(*first, ("assistant", PROSE), later)
+    assert changeable(now)
+    assert [s.may_change for s in now] == [s.may_change for s in then if s.message < 2]
+    assert changeable(tuple(s for s in then if s.turn == 0)) == ""
+    done = segments(*first, ("assistant", PROSE), later, ("assistant", PROSE), ("user", "Thanks. Is it old?"))
+    assert changeable(tuple(s for s in done if s.turn == 1)) == ""
+
+
+def test_tasks_add_up() -> None:
+    assert (task_of(["Translate this."]) | task_of(["Fix the bug."])) == Task("translate", "", True)
+    assert task_of(["Go on."]) == Task()
 
 
 def test_guarding_leaves_the_rest_of_a_segment_as_it_was() -> None:

@@ -285,6 +285,7 @@ HOSTILE = {
     "nested json": '[{"a":' * 50_000,
     "quotes": '"' * 300_000,
     "backslashes": '{"a": "' + "\\" * 300_000,
+    "escaped quotes": '{"a": "' + '\\"' * 300_000 + "]}",
     "colons": ":" * 300_000,
     "blanks": " " * 300_000 + "x",
     "line ends": "\n" * 300_000 + "x",

@@ -216,7 +216,7 @@ def json_values(text: str, start: int, end: int, kind: Kind, title: str) -> Iter
         yield Piece(start, end, kind, title or None)
         return
     position, meaning = start, None
-    for match in _STRING.finditer(text, start, end):
+    for match in _strings(text, start, end):
         a, b = stripped(text, *match.span(1))
         if match[2]:
             meaning = labels.meaning(match[1][:100].replace("_", " "))
@@ -226,6 +226,14 @@ def json_values(text: str, start: int, end: int, kind: Kind, title: str) -> Iter
             yield Piece(a, b, Kind.QUESTION if meaning is Meaning.QUESTION else kind, title or None, guard)
             position = match.end(1)
     yield from _other(text, position, end)
+
+
+def _strings(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+    """The strings of JSON. Stops at one that is never closed: to look on behind it would take quadratic time."""
+    at = text.find('"', start, end)
+    while at >= 0 and (match := _STRING.match(text, at, end)):
+        yield match
+        at = text.find('"', match.end(), end)
 
 
 def _other(text: str, start: int, end: int) -> Iterator[Piece]:
@@ -238,7 +246,7 @@ def _records(text: str, start: int, end: int) -> bool:
     """Whether JSON is lines of objects, or holds few long strings; never where one of its keys is a question's."""
     stop = min(end, start + 20_000)
     long = 0
-    for match in _STRING.finditer(text, start, stop):
+    for match in _strings(text, start, stop):
         if match[2] and labels.meaning(match[1][:100].replace("_", " ")) is Meaning.QUESTION:
             return False
         size = match.end(1) - match.start(1)

@@ -43,9 +43,8 @@ def segment(request: ChatRequest) -> tuple[Segment, ...]:
     found = [
         (index, field, piece) for index, field in enumerate(request.fields) for piece in _pieces(field, request, thread)
     ]
-    plain = _plain(found)
-    questions = _questions(found, thread)
-    return tuple(_segment(index, field, piece, thread, questions, plain) for index, field, piece in found)
+    asked = _asked(found, thread)
+    return tuple(_segment(index, field, piece, thread, asked) for index, field, piece in found)
 
 
 def _first_texts(request: ChatRequest) -> list[str]:
@@ -186,14 +185,18 @@ def _part(piece: Piece, start: int, end: int, text: str) -> Iterator[Piece]:
         yield replace(piece, start=a, end=b)
 
 
-def _plain(found: list[tuple[int, Field, Piece]]) -> frozenset[int]:
-    """Messages that hold nothing but what a user said, without material or instructions."""
-    mixed = {field.message for _, field, piece in found if piece.kind is not Kind.QUESTION}
-    return frozenset({field.message for _, field, _ in found} - mixed)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The question of each message that has one and of each turn; `plain` are the messages that hold nothing but what
+    was said, neither material nor instructions."""
+
+    by_message: dict[int, str]
+    by_turn: dict[int, str]
+    plain: frozenset[int]
 
 
-def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[dict[int, str], dict[int, str]]:
-    """The question of each message that has one, and of each turn: the last text that really asks, else the last."""
+def _asked(found: list[tuple[int, Field, Piece]], thread: _Thread) -> _Asked:
+    """Where there are several questions, the last one that really asks counts, else the last."""
     by_message: dict[int, str] = {}
     by_turn: dict[int, str] = {}
     for _, field, piece in found:
@@ -202,29 +205,20 @@ def _questions(found: list[tuple[int, Field, Piece]], thread: _Thread) -> tuple[
             for table, index in ((by_message, field.message), (by_turn, thread.turn[field.message])):
                 if index not in table or sentences.asks(text) or not sentences.asks(table[index]):
                     table[index] = text
-    return by_message, by_turn
+    mixed = {field.message for _, field, piece in found if piece.kind is not Kind.QUESTION}
+    return _Asked(by_message, by_turn, frozenset({field.message for _, field, _ in found} - mixed))
 
 
-def _segment(
-    index: int,
-    field: Field,
-    piece: Piece,
-    thread: _Thread,
-    questions: tuple[dict[int, str], dict[int, str]],
-    plain: frozenset[int],
-) -> Segment:
-    by_message, by_turn = questions
-    turn = thread.turn[field.message]
-    question = by_message.get(field.message) or by_turn.get(turn)
+def _segment(index: int, field: Field, piece: Piece, thread: _Thread, asked: _Asked) -> Segment:
+    turn, last = thread.turn[field.message], thread.count - 1
+    question = asked.by_message.get(field.message) or asked.by_turn.get(turn)
     if question is None:
-        question = next((by_turn[t] for t in range(turn - 1, -1, -1) if t in by_turn), "")
-    kind = piece.kind
-    text = field.text[piece.start : piece.end]
-    newest = (turn == thread.count - 1 and field.message not in thread.aside) or text == by_turn.get(thread.count - 1)
-    if kind is Kind.QUESTION and field.role == "user" and field.message in plain and not newest:
+        question = next((asked.by_turn[t] for t in range(turn - 1, -1, -1) if t in asked.by_turn), "")
+    kind, text = piece.kind, field.text[piece.start : piece.end]
+    newest = (turn == last and field.message not in thread.aside) or text == asked.by_turn.get(last)
+    if kind is Kind.QUESTION and field.role == "user" and field.message in asked.plain and not newest:
         kind = Kind.HISTORY
-    after = thread.count - 1 - turn
     return Segment(
         index, field.message, field.part, piece.start, piece.end, kind, field.role, text,
-        document=piece.document, question=question, questions=after + 1, turn=after, guard=piece.guard,
+        document=piece.document, question=question, questions=last - turn + 1, turn=last - turn, guard=piece.guard,
     )  # fmt: skip
