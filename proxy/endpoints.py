@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import httpx
-import msgspec
 
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
@@ -20,16 +19,10 @@ from proxy.override import asked, choose
 from proxy.pipeline import Pipeline
 from proxy.savings import Measured, Meter, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
+from proxy.wire import peek
 
 CHAT = b"/v1/chat/completions"
 PASSED = Measured(Outcome.PASSED)
-
-
-class _Named(msgspec.Struct):
-    model: str = ""
-
-
-_read_model = msgspec.json.Decoder(_Named).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +95,7 @@ class Exchange:
         model = ""
         if needs_model(self.settings.routes) and (is_json(headers) or path.endswith(CHAT)):
             body = await self._whole(body)
-            model = _model(body)
+            model = peek(body).model
         self.route = self._route(path, model)
         destination = self.settings.upstreams[self.route.upstream]
         path = path[len(self.route.path) :]
@@ -222,11 +215,3 @@ class Exchange:
         )
         for meter in self.parts.meters:
             meter.record(savings)
-
-
-def _model(body: bytes) -> str:
-    """The model that a JSON body names, "" where there is none."""
-    try:
-        return _read_model(body).model
-    except msgspec.DecodeError:
-        return ""

@@ -16,7 +16,7 @@ from policies.base import Mode, Policy
 from proxy.savings import Measured, Outcome
 from proxy.settings import Compression
 from proxy.shorten import Stages, shorten
-from proxy.wire import UnknownShape
+from proxy.wire import UnknownShape, peek
 
 log = logging.getLogger("laconic.pipeline")
 
@@ -41,7 +41,7 @@ class Pipeline:
     async def prepare(self, body: bytes, policy: Policy) -> Prepared:
         """The body to send. Never raises; on any trouble it is the very bytes that came."""
         if policy.mode is Mode.OFF:
-            return Prepared(body, Measured(Outcome.BYPASSED, "policy off"))
+            return Prepared(body, Measured(Outcome.BYPASSED, "policy off", peek(body).model))
         started = perf_counter()
         gone = threading.Event()
         work: Future[Prepared] | None = None
@@ -64,7 +64,7 @@ class Pipeline:
             if work is not None:
                 work.cancel()
         spent = (perf_counter() - started) * 1000
-        return Prepared(body, Measured(outcome, reason, stages=(("failed", spent),)))
+        return Prepared(body, Measured(outcome, reason, peek(body).model, stages=(("failed", spent),)))
 
     def _story(self, body: bytes, policy: Policy, gone: threading.Event) -> Prepared:
         result = shorten(body, policy, self.load, Stages(lambda: not gone.is_set()))

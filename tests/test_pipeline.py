@@ -108,6 +108,7 @@ def test_a_compressor_that_breaks_leaves_the_body_as_it_was(do: Callable[[Task],
     assert prepared.body == BODY
     assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, reason)
     assert prepared.measured.tokens_before is None
+    assert prepared.measured.model == "gpt-4o"
 
 
 def test_a_failure_is_logged_without_a_word_of_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
@@ -191,9 +192,10 @@ def test_audit_measures_and_sends_the_original() -> None:
     assert (prepared.measured.tokens_after or 0) < (prepared.measured.tokens_before or 0)
 
 
-def test_off_does_not_even_read_the_body() -> None:
+def test_off_reads_nothing_but_the_model() -> None:
     prepared = prepare(Doing(raises), Everything(mode=Mode.OFF))
     assert (prepared.body, prepared.measured.outcome) == (BODY, Outcome.BYPASSED)
+    assert prepared.measured.model == "gpt-4o"
 
 
 def test_missing_names_the_compressors_that_cannot_run() -> None:
