@@ -21,6 +21,7 @@ from proxy.savings import Savings, Usage
 APPLICATION = 0x4C61636F  # "Laco": tells our files from other people's SQLite
 INTERVAL = 0.25  # seconds between two writes: what a killed process loses at most
 BUSY = 1.0  # seconds that one attempt waits for a lock of another process
+ATTEMPTS = 20  # to switch a new file to write-ahead logging, within BUSY
 PATIENCE = 5.0  # seconds that closing waits for a locked file
 NAME_LENGTH = 200  # characters of a model's name or of a reason: callers choose the one and may be quoted in the other
 
@@ -157,9 +158,12 @@ def read_only(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
-    if _version(connection, path, len(migrations)) == len(migrations):
+    connection.execute("BEGIN")  # one snapshot: another process may be making the file just now
+    version = _version(connection, path, len(migrations))
+    connection.execute("COMMIT")
+    if version == len(migrations):
         return
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("BEGIN IMMEDIATE")
     version = _version(connection, path, len(migrations))  # another process may have been quicker
     for statement in (s for migration in migrations[version:] for s in migration):
@@ -167,6 +171,18 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Se
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {len(migrations)}")
     connection.execute("COMMIT")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switches the file to WAL. SQLite does not wait for a lock here as it does elsewhere, so we do."""
+    for attempt in range(ATTEMPTS, 0, -1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if attempt == 1:
+                raise
+            time.sleep(BUSY / ATTEMPTS)
 
 
 def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
