@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._head_done and self._to_eof and self._error is None and exc is None:
+        if self._head_done and self._to_eof and exc is None:
             self.complete = True
         self.fail(httpx.ReadError("the upstream closed the connection before its answer was complete"))
         self.resume_writing()

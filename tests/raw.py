@@ -53,6 +53,14 @@ def read_all(sock: socket.socket) -> bytes:
     return data
 
 
+def more(sock: socket.socket) -> bytes:
+    """At least one byte; fails where the other side has closed."""
+    data = sock.recv(65536)
+    if not data:
+        raise ConnectionError("the answer is not complete")
+    return data
+
+
 def flood(sock: socket.socket, piece: bytes, times: int) -> None:
     for _ in range(times):
         sock.sendall(piece)
@@ -68,9 +76,9 @@ def ask(url: str, data: bytes) -> tuple[int, list[Header], bytes]:
         framing = dict(headers)
         if framing.get(b"transfer-encoding") == b"chunked":
             while not body.endswith(b"0\r\n\r\n"):
-                body += sock.recv(65536)
+                body += more(sock)
             body = b"".join(re.findall(rb"[0-9a-f]+\r\n(.*?)\r\n(?=[0-9a-f]+\r\n)", body, re.DOTALL))
         else:
             while len(body) < int(framing.get(b"content-length", b"0")):
-                body += sock.recv(65536)
+                body += more(sock)
         return int(start.split(b" ")[1]), headers, body

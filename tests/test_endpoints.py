@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from conftest import Service, Told
 from provider import DONE, END, USAGE, Act, Provider, delta, event, head, stream_head, whole
-from raw import Header, ask, chat, connected, read_all, read_head, request, value
+from raw import Header, ask, chat, connected, more, read_all, read_head, request, value
 
 from policies.base import Policy
 from policies.presets import PRESETS
@@ -222,10 +222,10 @@ def test_the_first_byte_is_forwarded_before_the_second_arrives(service: Service,
         sock.sendall(chat(ODD))
         data = read_head(sock)
         while first not in data:
-            data += sock.recv(65536)
+            data += more(sock)
         go_on.set()
         while not data.endswith(END):
-            data += sock.recv(65536)
+            data += more(sock)
     body = data.partition(b"\r\n\r\n")[2]
     assert body.replace(b"\r\n", b"").count(b"data: ") == 3
     record = told.one()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Service
 from provider import END, Provider, chunk, delta, event, stream_head, whole
-from raw import chat, connected, flood, read_all, read_head, request
+from raw import chat, connected, flood, more, read_all, read_head, request
 
 SCRIPT = """
 import sys
@@ -135,7 +135,7 @@ def test_an_answer_that_nobody_reads_is_not_held(fake: Provider) -> None:
         head = read_head(sock)
         read = len(head.partition(b"\r\n\r\n")[2])
         while read < size:
-            read += len(sock.recv(1 << 20))
+            read += len(more(sock))
         assert server.resident() - before < 32_000_000
 
 
