@@ -11,7 +11,7 @@ from itertools import groupby
 from time import perf_counter
 
 from compressors import CompressionError, Compressor, Kept, Span, Task
-from compressors.spans import clip, complement, intersect, join, merge
+from compressors.spans import complement, intersect, join, merge, within
 from compressors.tokenizers import Counter, counter
 from policies import protect
 from policies.base import Kind, Plan, Policy, Segment, Step
@@ -147,10 +147,10 @@ def _checked(kept: Kept, task: Task, name: str) -> tuple[Span, ...]:
     return kept.spans
 
 
-def _without(text: str, cuts: Iterable[Span], offset: int = 0) -> str:
-    """`text`, which begins at `offset` of its field, without the ranges `cuts` of that field."""
-    gone = clip(((a - offset, b - offset) for a, b in cuts), len(text))
-    return join(text, complement(gone, len(text)))
+def _without(text: str, cuts: Sequence[Span], offset: int = 0) -> str:
+    """`text`, which begins at `offset` of its field, without the merged ranges `cuts` of that field."""
+    gone = within(cuts, offset, offset + len(text))
+    return join(text, ((a - offset, b - offset) for a, b in complement(gone, offset + len(text), offset)))
 
 
 # Verify: what brings nothing or breaks something is put back.
@@ -179,7 +179,7 @@ class _Verified:
     def _field(self, index: int, steps: Mapping[Step, tuple[Span, ...]], marks: tuple[Span, ...]) -> None:
         text = self._examined.request.fields[index].text
         good = {step: gone for step, gone in steps.items() if self._gains(step, gone)}
-        new = _without(text, [span for gone in (*good.values(), marks) for span in gone])
+        new = _without(text, merge(span for gone in (*good.values(), marks) for span in gone))
         before, after = self._counter.count_all([text, new])
         if after < before and new.strip():
             self.texts[index] = new
