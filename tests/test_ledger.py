@@ -258,8 +258,8 @@ def test_processes_that_make_the_same_new_file_at_once_all_get_it(tmp_path: Path
     opening = (
         "import sys, time; from pathlib import Path; from proxy.ledger import connect\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
-        "for n in range(20): connect(Path(sys.argv[1]) / f'{n}.sqlite3').close()"
+        "for n in range(60): connect(Path(sys.argv[1]) / f'{n}.sqlite3').close()"
     )
-    run = [sys.executable, "-c", opening, str(tmp_path), str(time.time() + 1.5)]
+    run = [sys.executable, "-c", opening, str(tmp_path), str(time.time() + 2.5)]
     opened = [subprocess.Popen(run, stderr=subprocess.PIPE, text=True) for _ in range(5)]
     assert [process.communicate(timeout=60)[1] for process in opened] == [""] * 5
