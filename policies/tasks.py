@@ -38,6 +38,13 @@ _VERBATIM = {
         + rf"(?:the|this|my|all|any)?\s?(?:following )?{_WRITING}\b",
         r"\b(?:umschreiben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?|reescrib\w+)\b",
         r"\b(?:corrija|reescreva|riscrivi|correggi|herschrijf|popraw|przepisz|перепиши|исправь)\b",
+        r"\b(?:umgeschrieben|herschrijf\w*|herschrijv\w*|réécri\w+|réécriture|vereinfach\w+|vereenvoudig\w*|simplifi(?:ez?|que|car|er))\b",
+        r"\b(?:leichte\w? sprache|einfache\w? sprache|plain (?:language|english)|easy[- ]to[- ]read|lectura fácil"
+        r"|facile à lire|taalniveau|sprachniveau)\b",
+        r"\b(?:rechtschreib\w+|grammatikfehler\w*|orthographe|ortografía|ortografia|gramátic\w+|spelfouten|орфограф\w+)\b",
+        _ORDER + r"(?:locali[sz]e|anonymi[sz]e|pseudonymi[sz]e|de-?identify|redact|mask)\b",
+        r"\b(?:lokalisier\w+|anonymisier\w+|anonymise[rz]?|anonimiza\w*|anonimizz\w+|schwärze\w*|анонимизир\w+)\b",
+        r"匿名化|脱敏|简化(?:以下|下面)|やさしい日本語",
         r"書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
     ),
     "judge": _of(
@@ -53,6 +60,11 @@ _VERBATIM = {
         r"\bwhich (?:answer|response|assistant|model|output) is better\b",
     ),
 }
+_VERBATIM["write code"] = _of(
+    r"\b(?:complete|every|full) code\b",
+    r"\b(?:write|output|return|produce|generate)\b[^.\n]{0,40}\b(?:complete|full|entire|whole)\s+(?:\w+\s+){0,2}"
+    r"(?:files?|code|program|module|class)\b",
+)
 _READS_ALL = {
     "extract": _of(
         _ORDER + r"(?:extract|transcribe|parse|convert|copy)\b",
@@ -70,7 +82,8 @@ _EDITS = _of(
     r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
     r"\b(?:edit|modify|rewrite|refactor|fix|patch)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?"
     r"(?:code|function|class|files?|method|script|bug)\b",
-    r"\bunified diff\b|\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
+    r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|output)\b[^.\n]{0,40}\b(?:diff|patch)\b",
+    r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
 )
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 

@@ -160,6 +160,11 @@ _GIVEN = _set(
     """original existing previous prior reference candidate generated assistant assistants predicted student current
     initial ideal correct gold submitted given actual bisherige ursprüngliche"""
 )
+_JUDGED = _set(
+    """claim claims statement statements sentence hypothesis assertion proposition behauptung aussage affirmation énoncé
+    afirmación afirmação affermazione bewering stelling twierdzenie утверждение iddia draft entwurf brouillon borrador
+    submission submissions essay"""
+)
 _CUT = _set(
     """of for to about from in with on by that which relevant related based using von für zu über aus mit de du des
     pour sur avec para sobre con del dos das per di su voor van over z о для из по"""
@@ -179,6 +184,8 @@ def meaning(title: str) -> Meaning | None:
     found: Meaning | None = None
     parts = words(title.partition("(")[0]) or words(title)
     if _GIVEN.intersection(parts) and _ANSWERS.intersection(parts):
+        return Meaning.EXISTING
+    if parts and len(parts) <= 3 and parts[-1] in _JUDGED:
         return Meaning.EXISTING
     if any(_OF.get(part) is Meaning.EXAMPLE for part in parts):
         return Meaning.EXAMPLE

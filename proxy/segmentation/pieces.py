@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.base import Kind
-from proxy.segmentation import sentences, shapes
+from proxy.segmentation import labels, sentences, shapes
 from proxy.segmentation.documents import BULK, Piece, documents, json_values
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import stripped
@@ -29,6 +29,11 @@ _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _DOCUMENTED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
 _LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _LEAST_IN_SYSTEM = 400  # characters of an open section of a system text that may be material
+_PROPERTY = 200  # characters of a title or a source that stands in a tag of its own
+_REMARK = 400  # characters of a line at the edge of material that may speak to the model
+_ASKED = ("?", "？", "؟")
+_LAST_WORD = 600  # characters of the last paragraph of a message that may be what the user wants
+_CLEARLY = 1500  # characters of unlabelled paragraphs that are pasted beyond doubt
 _LEAST_ALONE = 1000  # characters of unlabelled prose that may be material in a message without any question
 
 Blocks = list[tuple[int, int]]
@@ -39,7 +44,7 @@ def cut(text: str, role: str) -> list[Piece]:
     "tool"."""
     a, b = stripped(text, 0, len(text))
     if role in ("tool", "function"):
-        return joined(_tool_output(text, a, b))
+        return list(apart(text, joined(_tool_output(text, a, b))))
     if role == "user" and shapes.jsonlike(text[a:b]):
         return joined(json_values(text, a, b, Kind.CONTEXT, ""))
     sections = read(text, role)
@@ -48,7 +53,8 @@ def cut(text: str, role: str) -> list[Piece]:
     labelled = any(not s.marker and s.meaning in _DOCUMENTED and s.end - s.start >= 100 for s in sections)
     asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in sections)
     answers = sum(1 for s in sections if s.meaning is Meaning.ANSWER and s.closed)
-    return joined(_Cutter(text, role, sections, labelled, asked, answers).run())
+    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers).run())
+    return list(apart(text, pieces, last_word=role == "user"))
 
 
 def joined(pieces: Iterator[Piece]) -> list[Piece]:
@@ -108,6 +114,8 @@ class _Cutter:
         a, b = stripped(self.text, section.start, section.end)
         if meaning is Meaning.QUESTION and section.inline:
             yield from self.question(a, b)
+        elif section.closed and labels.is_property(section.title) and b - a <= _PROPERTY and "\n" not in self.text[a:b]:
+            yield Piece(a, b, Kind.OTHER)
         elif meaning is Meaning.EXISTING:
             yield Piece(a, b, kind, section.title, "existing answer")
         elif meaning is Meaning.ANSWER and section.closed and self.answers > 1:
@@ -165,6 +173,8 @@ class _Cutter:
             if self.told(*found[only]):
                 kinds[only], inner = Kind.INSTRUCTION, []
         everywhere = self.role == "system"
+        if inner and self.last_word(found, inner[-1], b):
+            kinds[inner.pop()] = Kind.QUESTION if self.role == "user" else Kind.INSTRUCTION
         start: int | None = None
         for i, ((c, d), template) in enumerate(zip(found, kinds, strict=True)):
             edge = not inner or i < inner[0] or i > inner[-1]
@@ -177,6 +187,23 @@ class _Cutter:
                 start = c
         if start is not None:
             yield from documents(self.text, start, b, kind, title)
+
+    def last_word(self, found: Blocks, i: int, end: int) -> bool:
+        """Whether a block that ends an open section is said to the model after all: the last paragraph of a message
+        that asks for nothing in words that we know, a short remark at the end of a system text."""
+        a, b = found[i]
+        if i == 0 or b != end or shapes.data(self.text[a:b]):
+            return False
+        if self.role == "system":
+            return b - a <= _PROPERTY // 2
+        last = not self.text[end:].strip()
+        return self.role == "user" and last and not self.asked and b - a <= _LAST_WORD and not self.spoken()
+
+    def spoken(self) -> bool:
+        """Whether some text outside of the material asks or orders."""
+        plain = (s for s in self.sections if s.meaning in (None, Meaning.INSTRUCTION, Meaning.QUESTION))
+        texts = [self.text[s.start : s.end].strip() for s in plain]
+        return any(sentences.asks(t) or sentences.addressed(t, strictly=True) for t in texts if t)
 
     def told(self, a: int, b: int) -> bool:
         """Whether what is called context is what the user says of himself."""
@@ -227,6 +254,8 @@ class _Cutter:
         if self.labelled:  # the material has its label; only what is announced is more of it
             said = [sentences.announces(t) for t in (before, *texts)]
             bulk = [is_bulk and bool(said[i]) for i, is_bulk in enumerate(bulk)]
+        if bulk and bulk[-1] and not self.asked and not shapes.data(texts[-1]) and not self.clearly_pasted(texts, bulk):
+            bulk[-1] = False
         short = sum(map(len, texts)) < _LEAST_ALONE and not any(shapes.data(t) or _introduction(t) for t in texts)
         if all(bulk) and not asked and short:
             bulk = [False] * len(bulk)
@@ -240,6 +269,16 @@ class _Cutter:
             else:
                 yield Piece(a, b, Kind.QUESTION)
 
+    def clearly_pasted(self, texts: list[str], bulk: list[bool]) -> bool:
+        """Whether the last paragraph belongs to a long text that a question or an announcement stands before."""
+        own = [t for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk]
+        if len(texts) == 1:
+            return True
+        if any(t[-1] in ":：" for t in own[-1:]) and not bulk[0]:
+            return True
+        size = sum(len(t) for t, is_bulk in zip(texts, bulk, strict=True) if is_bulk)
+        return size >= _CLEARLY and any(sentences.asks(t) or sentences.addressed(t) for t in own)
+
     def bare(self, a: int, b: int) -> Iterator[Piece]:
         """Pasted text in a message without a question of its own: it may stand at the end of the very paragraph, as an
         introduction may at its beginning."""
@@ -251,6 +290,37 @@ class _Cutter:
         yield from documents(self.text, c, d if d > c else b, Kind.CONTEXT, "")
         if c < d < b:
             yield Piece(*stripped(self.text, d, b), Kind.QUESTION)
+
+
+def apart(text: str, pieces: list[Piece], *, last_word: bool = False) -> Iterator[Piece]:
+    """The pieces, with lines that speak to the model set apart at the edges of material. `last_word`: a question that
+    ends the whole text is set apart as well."""
+    for i, piece in enumerate(pieces):
+        if piece.kind not in (Kind.CONTEXT, Kind.TOOL_OUTPUT) or piece.guard:
+            yield piece
+            continue
+        a, b = piece.start, piece.end
+        if _speaks(text, a, first := _line_end(text, a, b)):
+            yield Piece(*stripped(text, a, first), Kind.OTHER)
+            a, _ = stripped(text, first, b)
+        last = max(text.rfind("\n", a, b) + 1, a)
+        c = last if a < b and _speaks(text, last, b) else b
+        if last_word and c == b and i == len(pieces) - 1 and text[:b].rstrip("\"'”’»」』)* \n")[-1:] in _ASKED:
+            c = a + _last_question(text[a:b])
+        if a < (d := stripped(text, a, c)[1]) and c > a:
+            yield replace(piece, start=a, end=d)
+        if c < b:
+            yield Piece(*stripped(text, c, b), Kind.OTHER if c == last else Kind.QUESTION)
+
+
+def _line_end(text: str, a: int, b: int) -> int:
+    stop = text.find("\n", a, b)
+    return b if stop < 0 else stop
+
+
+def _speaks(text: str, a: int, b: int) -> bool:
+    """Whether a line is short and speaks to the model."""
+    return 0 < b - a <= _REMARK and sentences.addressed(text[a:b])
 
 
 def _introduction(block: str) -> int:

@@ -20,6 +20,7 @@ _OBSERVED = re.compile(
 )
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
 _LONGEST_QUESTION = 4000
+_LONGEST_EXAMPLE = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,22 @@ def _aside(request: ChatRequest) -> frozenset[int]:
 
 
 def _shown(request: ChatRequest, texts: list[str]) -> frozenset[int]:
-    """Messages that show how it is done: named so, or pairs before the last turn that are cut to one pattern."""
+    """Messages that show how it is done: named so, or the pairs at the beginning that are cut to one pattern.
+
+    Pairs are compared with what stands before them alone, and only short ones count: in a conversation that goes on,
+    the messages that turn out to be alike are too short to have been shortened."""
     named = frozenset(i for i, m in enumerate(request.messages) if (m.name or "").startswith("example"))
     spoken = [i for i, m in enumerate(request.messages) if m.role not in ("system", "developer") and i not in named]
-    if spoken and request.messages[spoken[-1]].role == "assistant":
-        spoken.pop()
-    pairs = list(zip(spoken[0:-1:2], spoken[1::2], strict=False))
-    roles = [(request.messages[u].role, request.messages[a].role) for u, a in pairs]
-    if len(pairs) < 2 or len(spoken) % 2 == 0 or any(r != ("user", "assistant") for r in roles):
-        return named
-    asked = [texts[u] for u, _ in pairs] + [texts[spoken[-1]]]
-    answers = [texts[a] for _, a in pairs]
-    return named | frozenset(spoken[:-1]) if _same_label(asked) or _same_form(answers) else named
+    pairs: list[tuple[int, int]] = []
+    for u, a in zip(spoken[0:-1:2], spoken[1:-1:2], strict=False):
+        roles = (request.messages[u].role, request.messages[a].role)
+        if roles != ("user", "assistant") or max(len(texts[u]), len(texts[a])) > _LONGEST_EXAMPLE:
+            break
+        asked, answers = [texts[i] for i, _ in (*pairs, (u, a))], [texts[i] for _, i in (*pairs, (u, a))]
+        if not (_same_label(asked) or _same_form(answers)):
+            break
+        pairs.append((u, a))
+    return named if len(pairs) < 2 else named | frozenset(i for pair in pairs for i in pair)
 
 
 def _same_label(texts: list[str]) -> bool:

@@ -1,0 +1,187 @@
+"""What stays inside of material that may change: addresses, ids, marks that are cited, titles, names. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from compressors.base import Span
+
+_WINDOW = 8_192
+_OVERLAP = 2_048
+_FEW_TAGS = 8
+_LONGEST_ROW = 2_000  # characters of a row that are read to tell a table
+
+
+def _any(words: str) -> str:
+    return "|".join(words.split())
+
+
+_ADDRESS = re.compile(
+    r"\b(?:[a-z][a-z0-9+.-]{1,12}://|www\.)[^\s<>\"'`]{2,2000}|\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}",
+    re.IGNORECASE,
+)
+_ID = re.compile(
+    r"\b[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){3,7}\b"
+    r"|\b(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b|\b[A-Z]{1,4}\d{1,5}\b"
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|\b(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b|(?<!\w)#\d{1,9}\b"
+)
+_CITATION = re.compile(
+    r"\*?\[\d{1,5}\]<\w{0,12}|\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]|【[^】\n]{1,20}】|^[ \t]{0,8}\d{1,6}\|",
+    re.MULTILINE,
+)
+_PARTS = _any(
+    """Art Article Artikel Artículo Articulo Artigo Articolo Artykuł Section Sec Clause Chapter Rule Regulation Schedule
+    Annex Appendix Kapitel Abschnitt Ziffer Absatz Anlage Chapitre Annexe Sección Cláusula Capítulo Anexo Seção
+    Clausola Capo Allegato Hoofdstuk Bijlage Rozdział Статья Пункт Глава Раздел Madde Bölüm Điều Khoản Chương Pasal
+    Bab المادة البند अनुच्छेद धारा"""
+)
+_CLAUSE = re.compile(  # the mark of a clause, an article, an item of a list, at the start of a line or a sentence
+    r"(?:^|(?<=[.;。；:] ))[ \t]{0,8}(?:[-*•>#] ?)?(?:\*\*)?(?:§{1,2} ?\d{1,4}[a-z]?(?:\.\d{1,3}){0,3}"
+    rf"|(?:{_PARTS})\.? ?(?:\d{{1,4}}[a-z]?(?:[.-]\d{{1,3}}){{0,4}}|[IVXLC]{{1,7}}\b)"
+    r"|[^\W\d_]{2,14} \d{1,4}(?=[ \t]*(?:[.:)\]–-]|$))|第[一二三四五六七八九十百零〇\d]{1,6}[条條章节節款项項回号]"
+    r"|제 ?\d{1,4} ?[조항장절]"
+    r"|\((?:[a-z]|[ivx]{1,5}|\d{1,3})\)|\d{1,3}(?:\.\d{1,3}){1,4}\.?(?=\s[^\W\d_])|\d{1,3}[.)](?=\s))",
+    re.MULTILINE,
+)
+_KEYED = re.compile(
+    r"[\"'](?:\w{0,20}[_-])?(?:ids?|key|uuid|ref|reference_id|index|number|no|sku|code|source|url|title|name|doc|file"
+    r"|path)[\"']\s?:\s?(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(  # of a mail, of a document
+    r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha"
+    r"|assunto|da|oggetto|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목"
+    r"|title|source|url|link|author|published|updated|file ?name|file|path|page|doc(?:ument)? id|id|score|quelle|titel"
+    r"|fuente|título|fonte|titre|出典|来源|标题|출처)"
+    r" ?[:：].{1,300}$|^[\w%./\\~-]{1,150}\.[a-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：]",
+    re.MULTILINE | re.IGNORECASE,
+)
+_RECORD = re.compile(  # what a record of a list is called; the list may stand in a JSON string
+    r"(?:^|\\n)[ \t]{0,12}(?:[-*] )?(?:\w{0,20}[_-])?(?:names?|ids?|key|uuid|sku|slug|label|nom|nombre|nome|naam|имя)"
+    r" ?[:=：][^\n\\]{1,120}(?=\\n|$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_RULE = re.compile(  # a rule, with a title or without
+    r"^[ \t]{0,8}(?:[-=*_#~─━═]{3,200}|([-=*#~+<\[])\1{1,40} ?[^\n]{1,80}?[-=*#~+>\]]{2,40})[ \t]{0,8}$", re.MULTILINE
+)
+_HEADING = re.compile(
+    r"^(?:#{1,6} .{1,160}|[^\n{}();=<>]{1,100}[:：][ \t]{0,4}|\*\*[^*\n]{1,100}\*\*[:：]?)$", re.MULTILINE
+)
+_ALWAYS = (_ADDRESS, _ID, _CITATION, _KEYED, _HEADER, _RECORD, _RULE)
+_IN_TEXT = (_HEADING, _CLAUSE)
+_TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
+_FIGURES = re.compile(r"\d+")
+_FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
+_SPEAKER = re.compile(
+    r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
+    r"(?:[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)(?:\*\*)?[ ]?[:：]"
+    r"(?=\s|[^\x00-\x7f])",
+    re.MULTILINE,
+)
+_ALARM = re.compile(
+    r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure|killed|denied|refused"
+    r"|time[d ]?out)\b.{0,400}$"
+    r"|[\"']\w{0,20}(?:error|exit_?code|reason|failure|exception)\w{0,12}[\"']\s?:\s?(?![\"']{2}|null|none|false|0\b)"
+    r"(?:[\"'][^\"'\n]{1,300}[\"']|\w{1,20})",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def holes(text: str, *, code: bool) -> Iterator[Span]:
+    """What stays inside of a text, as spans; unordered, they may overlap. `code`: it is source code or a diff."""
+    for pattern in _ALWAYS:
+        yield from _matches(pattern, text)
+    if not code:
+        yield from _fenced(text)
+        for pattern in _IN_TEXT:
+            yield from _matches(pattern, text)
+        yield from _column_names(text)
+    tags = list(_matches(_TAG, text))
+    if len(tags) <= _FEW_TAGS:  # more of them are a page of HTML
+        yield from tags
+    rows = text.count("\n") + 1
+    alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
+    if len(alarms) <= 0.2 * rows:  # the rare lines of a log are what it is read for
+        yield from alarms
+    names = list(_matches(_SPEAKER, text))
+    if len(names) >= max(2, 0.5 * rows):
+        yield from names
+
+
+def openers(texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    """The lines that documents of one context share at their beginning or at their end ("From X:", "Page 3 of ..."),
+    by document: what most of them begin with is a mark, not text."""
+    first = [_until_colon(text, *_line(text, first=True)) for text in texts]
+    last = [_line(text, first=False) for text in texts]
+    return [(*a, *b) for a, b in zip(_alike(texts, first), _alike(texts, last), strict=True)]
+
+
+def _alike(texts: Sequence[str], edges: list[Span]) -> Iterator[tuple[Span, ...]]:
+    """The edges that stand in two texts, figures aside, or of which most begin with the same word."""
+    looks = [_look(text[a : min(b, a + 300)]) for text, (a, b) in zip(texts, edges, strict=True)]
+    words = [look.partition(" ")[0] for look in looks]
+    whole, one = Counter(looks), Counter(words)
+    for text, (a, b), look, word in zip(texts, edges, looks, words, strict=True):
+        common = whole[look] > 1 or one[word] >= max(3, 0.6 * len(texts))
+        yield ((a, b),) if common and b - a <= 250 and b - a < len(text) else ()
+
+
+def _look(line: str) -> str:
+    return _FIGURES.sub("0", _TAG.sub("", line)).strip().casefold()
+
+
+def _until_colon(text: str, a: int, b: int) -> Span:
+    colon = text.find(":", a, min(b, a + 200))
+    return a, colon + 1 if colon > 0 else b
+
+
+def _line(text: str, *, first: bool) -> Span:
+    if first:
+        end = text.find("\n")
+        return 0, end if end >= 0 else len(text)
+    return text.rfind("\n") + 1, len(text)
+
+
+def _column_names(text: str) -> Iterator[Span]:
+    """The first row of a table, and the rule below it."""
+    first, second, *_ = [*text[: 3 * _LONGEST_ROW].split("\n", 4), "", ""]
+    if not second.strip():
+        return
+    for mark in ("|", "\t", ";", ","):
+        cells = first.count(mark)
+        if cells >= 2 and second.count(mark) == cells and not first.rstrip().endswith("."):
+            ruled = not any(c.isalnum() for c in second)
+            yield 0, len(first) + (1 + len(second) if ruled else 0)
+            return
+    gaps = len(re.findall(r"\S {2,}(?=\S)", first[:_LONGEST_ROW]))
+    if gaps >= 2 and len(re.findall(r"\S {2,}(?=\S)", second[:_LONGEST_ROW])) >= gaps - 1:
+        yield 0, len(first)
+
+
+def _fenced(text: str) -> Iterator[Span]:
+    fences = list(_matches(_FENCE, text + "\n"))
+    for opening, closing in zip(fences[::2], fences[1::2], strict=False):
+        yield opening[0], closing[1]
+    if len(fences) % 2:
+        yield fences[-1][0], len(text)
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    """Matches of a pattern, window by window: `re` holds the interpreter, so that no single call may be long."""
+    position = 0
+    for start in range(0, len(text), _WINDOW):
+        stop = start + _WINDOW
+        for match in pattern.finditer(text, max(start, position), min(len(text), stop + _OVERLAP)):
+            if match.start() >= stop:
+                break
+            yield match.span()
+            position = match.end()
+
+
+def outside(spans: Iterable[Span], text: str) -> Iterator[Span]:
+    """The stretches between spans that hold more than white space."""
+    start = 0
+    for a, b in [*sorted(spans), (len(text), len(text))]:
+        if a > start and text[start:a].strip():
+            yield start, a
+        start = max(start, b)
