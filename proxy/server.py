@@ -21,6 +21,9 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
 HEAD_BOUND = 1024 * 1024
 """Bytes of headers that are read at all; the configured limit is checked once they are complete."""
+GC_THRESHOLDS = 20_000, 50, 1000
+"""A prompt of 2 MB makes a million small tuples, which reference counting takes away again. At the usual thresholds the
+collector walks all of them, again and again, and holds the interpreter for up to 130 ms each time."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -112,6 +115,7 @@ def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[]
     a thread, for each SIGHUP."""
     gc.collect()
     gc.freeze()  # modules and tables stay; looking at them again and again would stall requests for 20 ms
+    gc.set_threshold(*GC_THRESHOLDS)
     Server(_config(app, limits), app, reload).run([listener])
 
 
