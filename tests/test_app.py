@@ -52,6 +52,14 @@ def test_readiness_is_red_while_shutting_down() -> None:
     assert (status, json.loads(body)["reasons"]) == (503, ["shutting down"])
 
 
+def test_a_server_that_is_stopped_tells_its_app() -> None:
+    it = settings("off")
+    app = create_app(lambda: it, Pipeline(it.compression))
+    with running(app):
+        assert app.obstacles() == ()
+    assert app.obstacles() == ("shutting down",)
+
+
 def test_metrics_are_there_only_where_something_renders_them() -> None:
     it = settings("off")
     with running(create_app(lambda: it, Pipeline(it.compression))) as url:

@@ -16,7 +16,8 @@ USAGE = {"prompt_tokens": 40, "completion_tokens": 3, "prompt_tokens_details": {
 FOUND = Usage(40, 3, 8, None)
 EVENTS = b"data: " + json.dumps({"choices": [{"delta": {"content": '"usage"'}}], "usage": None}).encode()
 LAST = b"data: " + json.dumps({"choices": [], "usage": USAGE}).encode()
-STREAM = b": hello\n\n" + EVENTS + b"\n\nevent: x\nid: 1\n" + LAST + b"\n\ndata: [DONE]\n\n"
+TWO_LINES = LAST.replace(b"[], ", b"[],\ndata: ")
+STREAM = b": hello\n\n" + EVENTS + b"\n\nevent: x\nid: 1\n" + TWO_LINES + b"\n\ndata: [DONE]\n\n"
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
