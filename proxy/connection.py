@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._head_only = head_only
         self._head_done = False
         self._to_eof = True
-        self._error: BaseException | None = None
+        self._error: BaseException | None = httpx.ConnectError("closed at once") if self.closed else None
         self.headers: list[Header] = []
         self.status = 0
         self.sent = False

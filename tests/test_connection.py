@@ -52,6 +52,21 @@ def test_every_split_of_an_answer_reads_the_same(answer: bytes, body: bytes) -> 
     uvloop.run(story())
 
 
+def test_a_connection_that_closes_before_its_first_request_is_not_waited_for() -> None:
+    async def story() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(loop), sock=ours)
+        theirs.close()
+        await asyncio.sleep(0.05)
+        connection.begin(head_only=False)
+        connection.sent = True
+        with pytest.raises(httpx.ConnectError):
+            await connection.head(None)
+
+    uvloop.run(story())
+
+
 def test_an_answer_may_end_with_the_connection(fake: Provider) -> None:
     fake.script(head(200) + b"hel", 0.01, b"lo", Act.CLOSE)
     assert run(lambda transport: get(transport, fake.url)) == b"hello"
