@@ -8,10 +8,10 @@ and the threads are daemons, so that the process can always end.
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar, TypeVarTuple
 
-from compressors.base import Overloaded
+from compressors.base import CompressionError, Overloaded
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
@@ -86,6 +86,8 @@ def _deliver(future: "Future[T]", work: Callable[[*Args], T], *args: *Args) -> N
     try:
         result = work(*args)
     except BaseException as error:  # noqa: BLE001  # not swallowed: raised where the result is awaited
-        future.set_exception(error)
+        ordinary = isinstance(error, Exception) and not isinstance(error, CancelledError)
+        # The others would end the server, or look as if the request had been called off.
+        future.set_exception(error if ordinary else CompressionError(f"the job ended with {type(error).__name__}"))
     else:
         future.set_result(result)

@@ -1,5 +1,7 @@
 """The bounded worker: refuses at once, gives places back, never keeps the process alive."""
 
+import asyncio
+import concurrent.futures
 import subprocess
 import sys
 import threading
@@ -7,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from compressors.base import Overloaded
+from compressors.base import CompressionError, Overloaded
 from compressors.worker import Worker
 
 
@@ -36,6 +38,20 @@ def test_results_and_errors_reach_whoever_waits() -> None:
     assert [worker.submit(pow, 2, n).result(10) for n in range(5)] == [1, 2, 4, 8, 16]
     with pytest.raises(ZeroDivisionError):
         worker.submit(divmod, 1, 0).result(10)
+    assert worker.submit(pow, 3, 2).result(10) == 9
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    "end", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, concurrent.futures.CancelledError]
+)
+def test_what_would_end_the_server_or_call_off_the_request_is_an_error_like_any_other(end: type[BaseException]) -> None:
+    def job() -> None:
+        raise end
+
+    worker = Worker(threads=1, queue=1)
+    with pytest.raises(CompressionError, match=end.__name__):
+        worker.submit(job).result(10)
     assert worker.submit(pow, 3, 2).result(10) == 9
     worker.close()
 
