@@ -9,6 +9,8 @@ from compressors.base import Span
 _WINDOW = 8_192
 _OVERLAP = 2_048
 _FEW_TAGS = 8
+_FEW_ROWS = 6  # from here on a text can be a log or a trace
+_FEW_QUESTIONS = 3
 _LONGEST_ROW = 2_000  # characters of a row that are read to tell a table
 
 
@@ -70,6 +72,7 @@ _HEADING = re.compile(
 _ALWAYS = (_ADDRESS, _ID, _CITATION, _KEYED, _HEADER, _RECORD, _RULE)
 _IN_TEXT = (_HEADING, _CLAUSE)
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
+_QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
 _FIGURES = re.compile(r"\d+")
 _FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
 _SPEAKER = re.compile(
@@ -79,8 +82,8 @@ _SPEAKER = re.compile(
     re.MULTILINE,
 )
 _ALARM = re.compile(
-    r"^.{0,200}\b(?:error|warn|warning|fatal|critical|exception|panic|fail|failed|failure|killed|denied|refused"
-    r"|time[d ]?out)\b.{0,400}$"
+    r"^.{0,200}\b(?:\w{0,40}error|\w{0,40}exception|exit (?:code|status) [1-9]\d{0,2}|warn|warning|fatal|critical|panic"
+    r"|fail|failed|failure|killed|denied|refused|time[d ]?out)\b.{0,400}$"
     r"|[\"']\w{0,20}(?:error|exit_?code|reason|failure|exception)\w{0,12}[\"']\s?:\s?(?![\"']{2}|null|none|false|0\b)"
     r"(?:[\"'][^\"'\n]{1,300}[\"']|\w{1,20})",
     re.MULTILINE | re.IGNORECASE,
@@ -96,12 +99,15 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
         for pattern in _IN_TEXT:
             yield from _matches(pattern, text)
         yield from _column_names(text)
+        asked = list(_matches(_QUESTION, text))
+        if len(asked) <= _FEW_QUESTIONS:  # more of them are a list of questions and answers, or a chat
+            yield from asked
     tags = list(_matches(_TAG, text))
     if len(tags) <= _FEW_TAGS:  # more of them are a page of HTML
         yield from tags
     rows = text.count("\n") + 1
-    alarms = list(_matches(_ALARM, text)) if rows >= 20 else []
-    if len(alarms) <= 0.2 * rows:  # the rare lines of a log are what it is read for
+    alarms = list(_matches(_ALARM, text)) if rows >= _FEW_ROWS else []
+    if len(alarms) <= max(2, 0.2 * rows):  # the rare lines of a log are what it is read for
         yield from alarms
     names = list(_matches(_SPEAKER, text))
     if len(names) >= max(2, 0.5 * rows):

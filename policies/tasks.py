@@ -57,6 +57,8 @@ _VERBATIM = {
         r"\b(?:reference|context|documents?|answer|response|statements?|claims?|passage)\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
         r"\bevaluation (?:steps|criteria)\b|\bverdicts?\b|\bgrading\b",
+        r"\b(?:bewerte\w*|benote\w*|évalue[rz]?|evalúa\w*|califica|calificar|avalie|avaliar|beoordeel|oceń|оцени\w*)\b",
+        r"评分|打分|採点|評価して|채점|평가",
         r"\bwhich (?:answer|response|assistant|model|output) is better\b",
     ),
 }
@@ -69,6 +71,16 @@ _READS_ALL = {
     "extract": _of(
         _ORDER + r"(?:extract|transcribe|parse|convert|copy)\b",
         r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출",
+    ),
+    "write": _of(
+        _ORDER + r"(?:reply|respond|answer) to (?:this|the|my|a|following|customer'?s?|\s)+\s?"
+        r"(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b",
+        _ORDER
+        + r"(?:write|draft|compose|create|generate|prepare|turn)\b[^.\n]{0,60}\b(?:posts?|articles?|e-?mails?|letters?"
+        r"|story|speech|newsletter|press release|slides|minutes|biography|quiz|flashcards|test cases)\b",
+        r"\b(?:antworte\w*|réponds|répondre|responder?) (?:auf|à|a) (?:diese\w*|die|ce\w*|este|esta|la|al|el)\b"
+        r"[^.\n]{0,30}\b(?:mail|e-mail|nachricht|courriel|message|correo|mensaje|mensagem)\b",
+        r"(?:返信|回复(?:这|以下|下面|邮件)|답장)",
     ),
     "classify": _of(
         _ORDER + r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b|\bclassifier\b|\bsentiment\b",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from proxy.segmentation import labels, shapes
+from proxy.segmentation import labels, sentences, shapes
 from proxy.segmentation.labels import Meaning
 
 
@@ -168,6 +168,8 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
         end = a + match.end()
         inline = end < b
         meaning = labels.meaning(match[1]) if not shapes.keyword(head) else None
+        if meaning is Meaning.ANSWER and not inline:  # "Answer using the following information:"
+            meaning = sentences.announces(match[1]) or meaning
         if meaning or not inline:
             return Marker(a, end, Form.LABEL, match[1].strip(), meaning, inline=inline)
     if match := _BRACKET_LABEL.match(head):

@@ -27,6 +27,7 @@ _KINDS = {
 }
 _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _DOCUMENTED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
+_OPENS = re.compile(r"<!doctype|<html|<[a-z]{1,8}[ >][^\n]{0,200}<|[{\[]\s*[{\[\"']", re.IGNORECASE)
 _LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _LEAST_IN_SYSTEM = 400  # characters of an open section of a system text that may be material
 _PROPERTY = 200  # characters of a title or a source that stands in a tag of its own
@@ -263,7 +264,11 @@ class _Cutter:
         for (a, b), text, is_bulk in zip(found, texts, bulk, strict=True):
             if is_bulk:
                 own = not asked or _introduction(text)
-                yield from self.bare(a, b) if own else documents(self.text, a, b, Kind.CONTEXT, "")
+                c, d = _frame(text)
+                if c or d < len(text):
+                    yield from self.framed(a, a + c, a + d, b)
+                else:
+                    yield from self.bare(a, b) if own else documents(self.text, a, b, Kind.CONTEXT, "")
             elif (asked or self.labelled) and not sentences.asks(text):
                 yield Piece(a, b, Kind.INSTRUCTION)
             else:
@@ -278,6 +283,14 @@ class _Cutter:
             return True
         size = sum(len(t) for t, is_bulk in zip(texts, bulk, strict=True) if is_bulk)
         return size >= _CLEARLY and any(sentences.asks(t) or sentences.addressed(t) for t in own)
+
+    def framed(self, a: int, c: int, d: int, b: int) -> Iterator[Piece]:
+        """JSON or HTML in the middle of a paragraph, and the words before and after it."""
+        if a < c:
+            yield Piece(*stripped(self.text, a, c), Kind.QUESTION)
+        yield from documents(self.text, c, d, Kind.CONTEXT, "")
+        if d < b:
+            yield Piece(*stripped(self.text, d, b), Kind.QUESTION)
 
     def bare(self, a: int, b: int) -> Iterator[Piece]:
         """Pasted text in a message without a question of its own: it may stand at the end of the very paragraph, as an
@@ -321,6 +334,16 @@ def _line_end(text: str, a: int, b: int) -> int:
 def _speaks(text: str, a: int, b: int) -> bool:
     """Whether a line is short and speaks to the model."""
     return 0 < b - a <= _REMARK and sentences.addressed(text[a:b])
+
+
+def _frame(block: str) -> tuple[int, int]:
+    """Where JSON or HTML begins and ends in a paragraph that holds little else; (0, length) if not."""
+    opening = _OPENS.search(block, 0, _REMARK)
+    if not opening:
+        return 0, len(block)
+    end = max(block.rfind(mark, opening.start()) for mark in ">}]") + 1
+    whole = end - opening.start() >= 0.5 * len(block) and len(block) - end <= _REMARK
+    return (opening.start(), end) if whole else (0, len(block))
 
 
 def _introduction(block: str) -> int:
