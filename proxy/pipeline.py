@@ -44,9 +44,10 @@ class Pipeline:
             return Prepared(body, Measured(Outcome.BYPASSED, "policy off", peek(body).model))
         started = perf_counter()
         gone = threading.Event()
+        stages = Stages(lambda: not gone.is_set())
         work: Future[Prepared] | None = None
         try:
-            work = self._worker.submit(self._story, body, policy, gone)
+            work = self._worker.submit(self._story, body, policy, stages)
             async with asyncio.timeout(self._deadline):
                 return await asyncio.wrap_future(work)
         except UnknownShape as error:
@@ -66,8 +67,9 @@ class Pipeline:
         spent = (perf_counter() - started) * 1000
         return Prepared(body, Measured(outcome, reason, peek(body).model, stages=(("failed", spent),)))
 
-    def _story(self, body: bytes, policy: Policy, gone: threading.Event) -> Prepared:
-        result = shorten(body, policy, self.load, Stages(lambda: not gone.is_set()))
+    def _story(self, body: bytes, policy: Policy, stages: Stages) -> Prepared:
+        stages.lap("queue")
+        result = shorten(body, policy, self.load, stages)
         measured = result.measured
         if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:
             measured = replace(measured, outcome=Outcome.AUDITED, reason="audit: the original was sent")

@@ -85,7 +85,15 @@ def test_a_compressor_that_works_makes_the_body_shorter_and_is_accounted_for() -
     assert measured.tokens_after < measured.tokens_before
     assert {k.kind: k.after < k.before for k in measured.kinds}["context"]
     assert dict(measured.reasons)["compressed"] == 1
-    assert [name for name, _ in measured.stages] == ["parse", "segment", "count", "plan", "compress", "verify"]
+    assert [name for name, _ in measured.stages] == [
+        "queue",
+        "parse",
+        "segment",
+        "count",
+        "plan",
+        "compress",
+        "verify",
+    ]
 
 
 def raises(_: Task) -> Kept:
