@@ -24,11 +24,12 @@ _ADDRESS = re.compile(
 )
 _ID = re.compile(
     r"\b[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){3,7}\b"
-    r"|\b(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b|\b[A-Z]{1,4}\d{1,5}\b"
+    r"|\b(?=[A-Z])(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b|\b[A-Z]{1,4}\d{1,5}\b"
     r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|\b(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b|(?<!\w)#\d{1,9}\b"
 )
 _CITATION = re.compile(
-    r"\*?\[\d{1,5}\]<\w{0,12}|\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]|【[^】\n]{1,20}】|^[ \t]{0,8}\d{1,6}\|",
+    r"\*?\[\d{1,5}\]<\w{0,12}|(?<!\w)\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]|\[\d{1,3}(?:, ?\d{1,3}){0,6}\]"
+    r"|【[^】\n]{1,20}】|^[ \t]{0,8}\d{1,6}\|",
     re.MULTILINE,
 )
 _PARTS = _any(
@@ -83,7 +84,7 @@ _SPEAKER = re.compile(
 )
 _ALARM = re.compile(
     r"^.{0,200}\b(?:\w{0,40}error|\w{0,40}exception|exit (?:code|status) [1-9]\d{0,2}|warn|warning|fatal|critical|panic"
-    r"|fail|failed|failure|killed|denied|refused|time[d ]?out)\b.{0,400}$"
+    r"|fail|failed|failure|kill|killed|out of memory|oom\w{0,8}|denied|refused|time[d ]?out)\b.{0,400}$"
     r"|[\"']\w{0,20}(?:error|exit_?code|reason|failure|exception)\w{0,12}[\"']\s?:\s?(?![\"']{2}|null|none|false|0\b)"
     r"(?:[\"'][^\"'\n]{1,300}[\"']|\w{1,20})",
     re.MULTILINE | re.IGNORECASE,

@@ -1,102 +1,132 @@
-"""What a request asks for, as far as it decides whether its material must stay word for word."""
+"""What a request asks for, as far as it decides whether its material must stay word for word.
+
+Two tables. `_ORDERS` holds what counts only where an order begins: "Translate the text" is one, "Never translate names"
+is none. `_WORDS` holds what counts anywhere. Texts are read in lower case.
+"""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_READ = 20_000  # characters of each end of a text that are read
+_READ = 8_000  # characters of each end of a text that are read
 
 
-def _of(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(alternatives), re.IGNORECASE)
-
-
-# Where an order begins: a sentence, or what follows "please", "you must" and the like. "Never translate names" is none.
 _ASKED = r"(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)"
-_ORDER = rf"(?:^|[.!?:;,\n。！]\s*|\b{_ASKED}\s+)"
+_START = re.compile(rf"^|[.!?:;,\n。！]\s*|\b{_ASKED}\s+")  # an order begins behind it
 _NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow-?\s?ups?)\b)"
 _WRITING = (
     r"(?:grammar|spelling|typos?|text|writing|paragraphs?|sentences?|essay|e-?mail|letter|draft|article|document"
-    r"|errors?|mistakes|style|wording)"
+    r"|errors?|mistakes|style|wording|story|chapter|poem|scene|novel|post|speech|lyrics|abstract|cv|resum[eé]|blog)"
 )
 _JUDGED = (
     r"(?:answers?|responses?|completions?|submissions?|faithful\w*|factual\w*|correctness|hallucinat\w+|usefulness"
     r"|useful|helpful)"
 )
-_VERBATIM = {
-    "translate": _of(
-        _ORDER + r"(?:re)?translate\b",
-        r"\b(?:a|an|as|professional|expert|the) translator\b|translation (?:assistant|engine|expert)",
-        r"\bübersetze?n?\b|\btradui(?:s|sez|re)\b|\btradu(?:ce|zca|cir|za|zir|ci|rre|tor|ttore)\b|\bvertaal\b",
-        r"przetłumacz|переведи|\bçevir|ترجم|अनुवाद|terjemahkan",
-        r"翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역",
-    ),
-    "rewrite": _of(
-        _ORDER + r"(?:re-?write|rephrase|paraphrase|reword|proofread|copy-?edit|polish|humanize)\b" + _NOT_A_QUESTION,
-        _ORDER
-        + r"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|redact|anonymi[sz]e|continue)\s+"
-        + rf"(?:the|this|my|all|any)?\s?(?:following )?{_WRITING}\b",
-        r"\b(?:umschreiben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?|reescrib\w+)\b",
-        r"\b(?:corrija|reescreva|riscrivi|correggi|herschrijf|popraw|przepisz|перепиши|исправь)\b",
-        r"\b(?:umgeschrieben|herschrijf\w*|herschrijv\w*|réécri\w+|réécriture|vereinfach\w+|vereenvoudig\w*|simplifi(?:ez?|que|car|er))\b",
-        r"\b(?:leichte\w? sprache|einfache\w? sprache|plain (?:language|english)|easy[- ]to[- ]read|lectura fácil"
-        r"|facile à lire|taalniveau|sprachniveau)\b",
-        r"\b(?:rechtschreib\w+|grammatikfehler\w*|orthographe|ortografía|ortografia|gramátic\w+|spelfouten|орфограф\w+)\b",
-        _ORDER + r"(?:locali[sz]e|anonymi[sz]e|pseudonymi[sz]e|de-?identify|redact|mask)\b",
-        r"\b(?:lokalisier\w+|anonymisier\w+|anonymise[rz]?|anonimiza\w*|anonimizz\w+|schwärze\w*|анонимизир\w+)\b",
-        r"匿名化|脱敏|简化(?:以下|下面)|やさしい日本語",
-        r"書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
-    ),
-    "judge": _of(
-        r"\bimpartial judge\b",
-        r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b",
-        _ORDER
-        + r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+"
-        + rf"(?:\w+\s+){{0,8}}?{_JUDGED}\b",
-        _ORDER + r"(?:determine|decide|judge|evaluate|assess|check|verify) (?:if|whether)\b[^.\n]{0,120}?"
+_MAIL = r"\b(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b"
+_VERBATIM = ("translate", "rewrite", "judge", "write code")
+_READS_ALL = ("extract", "write", "classify")
+_ORDERS = {
+    "translate": [r"(?:re)?translate\b"],
+    "rewrite": [
+        r"(?:re-?write|rephrase|paraphrase|reword|proofread|copy-?edit|polish|humanize)\b" + _NOT_A_QUESTION,
+        rf"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|continue)\s+(?:the|this|my|all|any)?\s?"
+        rf"(?:following )?{_WRITING}\b",
+        r"(?:locali[sz]e|anonymi[sz]e|pseudonymi[sz]e|de-?identify|redact|mask)\b",
+    ],
+    "judge": [
+        r"(?:grade|evaluate|judge|score|rate|assess|compare|critique|verify|check|determine)\s+"
+        rf"(?:\w+\s+){{0,8}}?{_JUDGED}\b",
+        r"(?:determine|decide|judge|evaluate|assess|check|verify) (?:if|whether)\b[^.\n]{0,120}?"
         r"\b(?:reference|context|documents?|answer|response|statements?|claims?|passage)\b",
+        r"(?:critique|critici[sz]e|give (?:me |us )?(?:\w+ )?feedback)\b",
+    ],
+    "extract": [
+        r"(?:fill (?:in|out)|complete) (?:the |this )?(?:form|fields?|template|blanks?|table|:|\n)",
+        r"(?:extract|transcribe|parse|convert|copy)\b",
+    ],
+    "write": [
+        rf"(?:reply|respond|answer) to (?:this|the|my|a|following|customer'?s?|\s)+\s?{_MAIL}",
+        r"(?:write|draft|compose|create|generate|prepare|turn)\b[^.\n]{0,60}\b(?:posts?|articles?|e-?mails?|letters?"
+        r"|story|speech|newsletter|press release|slides|minutes|biography|quiz|flashcards|test cases)\b",
+    ],
+    "classify": [r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b"],
+}
+_WORDS = {
+    "translate": [
+        r"\btranslator\b|\btranslation (?:assistant|engine|expert)",
+        r"\bübersetze?n?\b|\btradui(?:s|sez|re)\b|\btradu(?:ce|ceți|zca|cir|za|zir|ci|rre|tor|ttore)\b|\bvertaal\b",
+        r"\böversätt\b|\boversett\b|\boversæt\b|\bkäännä\b|\bpřelož\w*|\bfordítsd\b|\bdịch (?:sang|đoạn|văn)|μετάφρασ",
+        r"przetłumacz|переведи|переклад|преведи|\bçevir|ترجم|תרגם|अनुवाद|terjemahkan|แปลเป็น|แปลข้อ",
+        r"翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역",
+    ],
+    "rewrite": [
+        r"\b(?:umschreiben|umgeschrieben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?)\b",
+        r"\b(?:reescrib\w+|corrija|reescreva|riscrivi|correggi|herschrij[fv]\w*|réécri\w+|popraw|przepisz)\b",
+        r"\bперепиши|\bисправь|\bskriv om\b|\bomskriv\w*|\brätta\b|\b(?:vereinfach|vereenvoudig)\w*",
+        r"\bsimplifi(?:ez?|que|car|er)\b|\b(?:leichte|einfache)\w? sprache|\bplain (?:language|english)|\btaalniveau\b",
+        r"\beasy[- ]to[- ]read|\blectura fácil|\bfacile à lire|\bsprachniveau\b|\blättläst|\bprosty język",
+        r"\b(?:rechtschreib|grammatikfehler|gramátic|орфограф)\w*|\b(?:orthographe|ortograf[ií]a|spelfouten)\b",
+        r"\b(?:lokalisier|anonymisier|anonimiza|anonimizz|schwärze|анонимизир)\w*|\banonymise[rz]?\b",
+        r"匿名化|脱敏|简化(?:以下|下面)|やさしい日本語|書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
+    ],
+    "judge": [
+        r"\bimpartial judge\b|\bwhich (?:answer|response|assistant|model|output) is better\b|\bweaknesses\b",
+        r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b|\bfeedback on\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
         r"\bevaluation (?:steps|criteria)\b|\bverdicts?\b|\bgrading\b",
         r"\b(?:bewerte\w*|benote\w*|évalue[rz]?|evalúa\w*|califica|calificar|avalie|avaliar|beoordeel|oceń|оцени\w*)\b",
         r"评分|打分|採点|評価して|채점|평가",
-        r"\bwhich (?:answer|response|assistant|model|output) is better\b",
-    ),
-}
-_VERBATIM["write code"] = _of(
-    r"\b(?:complete|every|full) code\b",
-    r"\b(?:write|output|return|produce|generate)\b[^.\n]{0,40}\b(?:complete|full|entire|whole)\s+(?:\w+\s+){0,2}"
-    r"(?:files?|code|program|module|class)\b",
-)
-_READS_ALL = {
-    "extract": _of(
-        _ORDER + r"(?:extract|transcribe|parse|convert|copy)\b",
-        r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출",
-    ),
-    "write": _of(
-        _ORDER + r"(?:reply|respond|answer) to (?:this|the|my|a|following|customer'?s?|\s)+\s?"
-        r"(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b",
-        _ORDER
-        + r"(?:write|draft|compose|create|generate|prepare|turn)\b[^.\n]{0,60}\b(?:posts?|articles?|e-?mails?|letters?"
-        r"|story|speech|newsletter|press release|slides|minutes|biography|quiz|flashcards|test cases)\b",
+    ],
+    "write code": [
+        r"\b(?:complete|every|full) code\b",
+        r"\b(?:write|output|return|produce|generate)\b[^.\n]{0,40}\b(?:complete|full|entire|whole)\s+(?:\w+\s+){0,2}"
+        r"(?:files?|code|program|module|class)\b",
+    ],
+    "extract": [r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출"],
+    "write": [
         r"\b(?:antworte\w*|réponds|répondre|responder?) (?:auf|à|a) (?:diese\w*|die|ce\w*|este|esta|la|al|el)\b"
         r"[^.\n]{0,30}\b(?:mail|e-mail|nachricht|courriel|message|correo|mensaje|mensagem)\b",
-        r"(?:返信|回复(?:这|以下|下面|邮件)|답장)",
-    ),
-    "classify": _of(
-        _ORDER + r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b|\bclassifier\b|\bsentiment\b",
-        r"\bklassifiziere\w*|\bclassifi(?:ez?|que)\b|\bclasific\w+|классифицируй|分類|分类|분류",
-    ),
+        r"返信|回复(?:这|以下|下面|邮件)|답장",
+    ],
+    "classify": [
+        r"\bclassifier\b|\bsentiment\b|\bklassifiziere\w*|\bclassifi(?:ez?|que)\b|\bclasific\w+",
+        r"классифицируй|分類|分类|분류",
+    ],
+    "edits": [
+        r"search/replace|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\bsuggested edit\b",
+        r"rewritten code|\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)",
+        r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
+        r"\b(?:edit|modify|rewrite|refactor|fix|patch|port|convert|extend)\s+(?:the|this|my|these|that|it)?\s?(?:\w+ )?"
+        r"(?:code|function|class|files?|method|script|bug|module)\b",
+        r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|output)\b[^.\n]{0,40}\b(?:diff|patch)\b",
+        r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
+    ],
 }
-_EDITS = _of(
-    r"SEARCH/REPLACE|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\bSUGGESTED EDIT\b",
-    r"rewritten code",
-    r"\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)",
-    r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
-    r"\b(?:edit|modify|rewrite|refactor|fix|patch)\s+(?:the|this|my|these|that)?\s?(?:\w+ )?"
-    r"(?:code|function|class|files?|method|script|bug)\b",
-    r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|output)\b[^.\n]{0,40}\b(?:diff|patch)\b",
-    r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
-)
+
+_CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
+    "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед
+        çevir ترجم תרגם अनुवाद terjemah แปล 翻訳 翻译 번역""",
+    "rewrite": """schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ
+        skriv rätta verein vereen simplifi sprache plain_lang plain_eng niveau to_read to-read fácil facile lättläst
+        prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
+        やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
+    "judge": """judge grader evaluat is_better weakness feedback score verdict grading bewert benot évalu evalú califica
+        avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
+    "extract": "extra извлеки 抽出 提取 추출",
+    "classify": "classif klassif clasific sentiment классиф 分類 分类 분류",
+    "edits": """replace apply edit rewri modif refactor fix patch port_ convert extend updated new_ diff fill cursor""",
+}
+
+
+def _compiled(table: dict[str, list[str]]) -> re.Pattern[str]:
+    """One pattern of which the last group that matches is named as the row is."""
+    rows = (f"(?P<{name.replace(' ', '_')}>{'|'.join(alternatives)})" for name, alternatives in table.items())
+    return re.compile("|".join(rows))
+
+
+_ORDER = _compiled(_ORDERS)
+_WORD = {name: re.compile("|".join(alternatives)) for name, alternatives in _WORDS.items()}
+_CLUE = {name: tuple(clue.replace("_", " ") for clue in text.split()) for name, text in _CLUES.items()}
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 
 
@@ -116,10 +146,18 @@ class Task:
 
 def task_of(texts: Iterable[str], tools: tuple[str, ...] = ()) -> Task:
     """The task that these texts set, with these tools on offer."""
-    read = [t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts]
-    edits = any(_EDITS.search(t) for t in read) or any(_EDITING_TOOL.search(t) for t in tools)
-    return Task(_first(_VERBATIM, read), _first(_READS_ALL, read), edits)
+    named: set[str] = set()
+    for text in texts:
+        named |= _named(text if len(text) <= 2 * _READ else text[:_READ] + "\n" + text[-_READ:])
+    verbatim = next((name for name in _VERBATIM if name in named), "")
+    reads_all = next((name for name in _READS_ALL if name in named), "")
+    return Task(verbatim, reads_all, "edits" in named or any(_EDITING_TOOL.search(t) for t in tools))
 
 
-def _first(table: dict[str, re.Pattern[str]], read: list[str]) -> str:
-    return next((name for name, pattern in table.items() if any(pattern.search(t) for t in read)), "")
+def _named(text: str) -> set[str]:
+    """The rows of the tables that speak of this text."""
+    text = text.lower()
+    orders = (_ORDER.match(text, start.end()) for start in _START.finditer(text))
+    named = {order.lastgroup for order in orders if order and order.lastgroup}
+    likely = (name for name in _WORD if name not in named and any(clue in text for clue in _CLUE.get(name, ("",))))
+    return named | {name for name in likely if _WORD[name].search(text)}

@@ -162,8 +162,11 @@ _GIVEN = _set(
 )
 _JUDGED = _set(
     """claim claims statement statements sentence hypothesis assertion proposition behauptung aussage affirmation énoncé
-    afirmación afirmação affermazione bewering stelling twierdzenie утверждение iddia draft entwurf brouillon borrador
-    submission submissions essay"""
+    afirmación afirmação affermazione bewering stelling twierdzenie утверждение iddia submission submissions"""
+)
+_DRAFTS = _set(
+    """draft drafts essay manuscript entwurf aufsatz brouillon rédaction borrador ensayo rascunho redação bozza
+    concept opstel szkic wypracowanie черновик сочинение эссе taslak"""
 )
 _CUT = _set(
     """of for to about from in with on by that which relevant related based using von für zu über aus mit de du des
@@ -185,7 +188,7 @@ def meaning(title: str) -> Meaning | None:
     parts = words(title.partition("(")[0]) or words(title)
     if _GIVEN.intersection(parts) and _ANSWERS.intersection(parts):
         return Meaning.EXISTING
-    if parts and len(parts) <= 3 and parts[-1] in _JUDGED:
+    if parts and len(parts) <= 4 and parts[-1] in _JUDGED | _DRAFTS:
         return Meaning.EXISTING
     if any(_OF.get(part) is Meaning.EXAMPLE for part in parts):
         return Meaning.EXAMPLE
@@ -210,7 +213,10 @@ def is_property(title: str) -> bool:
 
 def meanings(sentence: str) -> set[Meaning]:
     """Every meaning that some word of the sentence has."""
-    found = {m for part in words(sentence) if (m := _OF.get(part))}
+    parts = words(sentence)
+    found = {m for part in parts if (m := _OF.get(part))}
+    if not _DRAFTS.isdisjoint(parts):
+        found.add(Meaning.EXISTING)
     found.update(m for m, stems in _UNSPACED.items() if any(s in sentence[:300] for s in stems))
     return found
 

@@ -167,7 +167,7 @@ class _Cutter:
         """An open section: sentences of the template at its edges are cut off, the rest is material. In a system text
         they are cut out everywhere."""
         found = list(blocks(self.text, a, b))
-        kinds = [self.template_kind(c, d, kind) for c, d in found]
+        kinds = self.template_kinds(found, kind)
         inner = [i for i, k in enumerate(kinds) if k is None]
         if len(inner) == 1 and self.role == "user" and kind is Kind.CONTEXT:
             (only,) = inner
@@ -205,6 +205,18 @@ class _Cutter:
         plain = (s for s in self.sections if s.meaning in (None, Meaning.INSTRUCTION, Meaning.QUESTION))
         texts = [self.text[s.start : s.end].strip() for s in plain]
         return any(sentences.asks(t) or sentences.addressed(t, strictly=True) for t in texts if t)
+
+    def template_kinds(self, found: Blocks, kind: Kind) -> list[Kind | None]:
+        """`template_kind` of each block; outside of system texts only the edges are looked at, for they decide."""
+        if self.role == "system":
+            return [self.template_kind(c, d, kind) for c, d in found]
+        kinds: list[Kind | None] = [None] * len(found)
+        for order in (range(len(found)), range(len(found) - 1, -1, -1)):
+            for i in order:
+                if kinds[i] is None and (said := self.template_kind(*found[i], kind)) is None:
+                    break
+                kinds[i] = kinds[i] or said
+        return kinds
 
     def told(self, a: int, b: int) -> bool:
         """Whether what is called context is what the user says of himself."""
@@ -255,6 +267,8 @@ class _Cutter:
         if self.labelled:  # the material has its label; only what is announced is more of it
             said = [sentences.announces(t) for t in (before, *texts)]
             bulk = [is_bulk and bool(said[i]) for i, is_bulk in enumerate(bulk)]
+        if self.story(texts, bulk):
+            bulk = [is_bulk and shapes.data(t) for t, is_bulk in zip(texts, bulk, strict=True)]
         if bulk and bulk[-1] and not self.asked and not shapes.data(texts[-1]) and not self.clearly_pasted(texts, bulk):
             bulk[-1] = False
         short = sum(map(len, texts)) < _LEAST_ALONE and not any(shapes.data(t) or _introduction(t) for t in texts)
@@ -273,6 +287,13 @@ class _Cutter:
                 yield Piece(a, b, Kind.INSTRUCTION)
             else:
                 yield Piece(a, b, Kind.QUESTION)
+
+    def story(self, texts: list[str], bulk: list[bool]) -> bool:
+        """Whether somebody tells at moderate length what happened to him: then all paragraphs are his own."""
+        own = [t for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk]
+        size = sum(len(t) for t, is_bulk in zip(texts, bulk, strict=True) if is_bulk)
+        announced = any(t[-1] in ":：" or sentences.announces(t) for t in own)
+        return not announced and size < _CLEARLY and len(own) > 1 and sum(map(sentences.personal, own)) > 1
 
     def clearly_pasted(self, texts: list[str], bulk: list[bool]) -> bool:
         """Whether the last paragraph belongs to a long text that a question or an announcement stands before."""

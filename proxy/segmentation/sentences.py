@@ -51,7 +51,7 @@ _ABOUT_THE_TASK = re.compile(
     |domanda|risposta|contesto|vraag|antwoord|pytanie|odpowiedź|вопрос\w*|ответ\w*|контекст\w*|soru\w*|cevap\w*)\b
     |回答|答えて|質問|してください|ユーザー|文脈|你是|您是|问题|用户|上下文|请(?:用|根据|以|简|直接)|不知道
     |답변|대답|질문|하세요|하십시오|사용자""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 _YOU = re.compile(
     r"\b(?:"
@@ -124,11 +124,11 @@ def addressed(text: str, *, strictly: bool = False) -> bool:
 
     `strictly`: one sign is enough, or more than one "you", "must" or "should" in 400 characters."""
     sample = _sample(text)
-    if strictly and (_ORDERS.match(text[:60]) or _ABOUT_THE_TASK.search(sample)):
+    if strictly and (_ORDERS.match(text[:60]) or _ABOUT_THE_TASK.search(sample.lower())):
         return True
     if strictly and len(_YOU.findall(sample)) > len(text) // 400:
         return True
-    hits = len(_ABOUT_THE_TASK.findall(sample))
+    hits = len(_ABOUT_THE_TASK.findall(sample.lower()))
     hits += sum(1 for line in sample.split("\n")[:40] if _ORDERS.match(line[:60]))
     return hits >= (1 if len(text) < 300 else 2 + len(sample) // 600)
 
