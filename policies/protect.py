@@ -152,4 +152,5 @@ def _excerpt(text: str) -> bool:
 
 def _weight(text: str) -> int:
     """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
-    return len(text) * (2 if sum(c >= "\u2e80" for c in text[:100]) > 40 else 1)
+    head = text[:100]
+    return len(text) if head.isascii() else len(text) * (2 if sum(c >= "\u2e80" for c in head) > 40 else 1)

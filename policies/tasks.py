@@ -146,9 +146,7 @@ class Task:
 
 def task_of(texts: Iterable[str], tools: tuple[str, ...] = ()) -> Task:
     """The task that these texts set, with these tools on offer."""
-    named: set[str] = set()
-    for text in texts:
-        named |= _named(text if len(text) <= 2 * _READ else text[:_READ] + "\n" + text[-_READ:])
+    named = _named("\n".join(t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts))
     verbatim = next((name for name in _VERBATIM if name in named), "")
     reads_all = next((name for name in _READS_ALL if name in named), "")
     return Task(verbatim, reads_all, "edits" in named or any(_EDITING_TOOL.search(t) for t in tools))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies import tasks
 from policies.base import Kind, Segment
 from policies.protect import MATERIAL, Facts, guard
 from policies.tasks import Task, task_of
@@ -70,6 +71,58 @@ def test_values_that_are_cited_stay(name: str, token: str) -> None:
     assert sum(b - a for a, b in only.may_change) > 0.9 * (len(text) - len(token)) - 60
 
 
+MARKS = [
+    ("4.2", "{0}\n4.2 The keeper closes the gate. {0}"),
+    ("§ 12", "{0}\n§ 12 Der Wärter schließt das Tor. {0}"),
+    ("Artículo 21", "{0}\nArtículo 21. El guarda cierra la compuerta. {0}"),
+    ("第三条", "{0}\n第三条 闸门由看守人关闭。\n{0}"),
+    ("Điều 5", "{0}\nĐiều 5. Người gác đóng cửa đập.\n{0}"),
+    ("(b)", "{0}\n(b) the gate is closed. {0}"),
+    ("names: North gate", "{0}\n- names: North gate\n  state: open\n{0}"),
+    ("[7]<a", "{0}\n[7]<a href=/gate>Gate</a>\n{0}"),
+    ("=== FIN ===", "{0}\n{0}\n=== FIN ==="),
+    ("What the keeper saw:", "{0}\nWhat the keeper saw:\n{0}"),
+    ("Who closes the gate?", "{0}\nWho closes the gate? The keeper does. {0}"),
+    ("gate;opened;closed", "gate;opened;closed\n" + "north;07:10;19:30\n" * 40),
+    ("| gate | opened |\n|---|---|", "| gate | opened |\n|---|---|\n" + "| north | 07:10 |\n" * 40),
+    ("NAME      STATE     AGE", "NAME      STATE     AGE\n" + "north     open      4d\n" * 40),
+    ('"reason": "OOMKilled"', '{{"items": [\n' + '{{"ready": true}},\n' * 40 + '{{"reason": "OOMKilled"}}]}}'),
+    ("exit code 2", "gate_test passed\n" * 40 + "exit code 2"),
+]
+
+
+@pytest.mark.parametrize(("mark", "text"), MARKS)
+def test_marks_by_which_material_is_cited_or_read_stay(mark: str, text: str) -> None:
+    free = changeable(guard([material(text.format(PROSE), Kind.TOOL_OUTPUT)]))
+    assert mark not in free
+    assert not any(mark.startswith(piece.strip()) for piece in free.split("|") if len(piece.strip()) > 1)
+    assert len(free) > 300
+
+
+@pytest.mark.parametrize(
+    ("opener", "layout"),
+    [
+        ("Content from dam.pdf (Page {0}):", "Content from dam.pdf (Page {0}): {1}"),
+        ("From Lee, dam survey, pages {0}", "{1}\nFrom Lee, dam survey, pages {0}"),
+    ],
+)
+def test_what_documents_of_one_context_have_in_common_at_their_edges_stays(opener: str, layout: str) -> None:
+    pages = [f"{PROSE}Page {n} speaks of gate {n * 7}." for n in (3, 5, 8)]
+    at, found = 0, []
+    for n, page in zip((3, 5, 8), pages, strict=True):
+        text = layout.format(n, page)
+        found.append(Segment(0, 0, None, at, at + len(text), Kind.CONTEXT, "user", text))
+        at += len(text) + 1
+    free = changeable(guard(found))
+    assert not any(opener.format(n) in free for n in (3, 5, 8))
+    assert free.count("reservoir") == 3
+
+
+def test_process_numbers_of_a_log_do_not_hold_its_rows() -> None:
+    text = "\n".join(f"Nov 3 10:{i:02d}:01 dam gated[{4000 + i}]: level is steady" for i in range(40))
+    assert changeable(guard([material(text, Kind.TOOL_OUTPUT)])) == text
+
+
 def test_speakers_of_a_transcript_stay_and_their_words_do_not() -> None:
     said = "well, I think that we should look at the spillway again before the summer"
     text = "\n".join(f"[00:0{i}:12] {name}: {said}" for i, name in enumerate(["Ann Lee", "Bo Xu", "Ann Lee", "Cy"] * 2))
@@ -104,6 +157,15 @@ VERBATIM = [
     "Correct the grammar of the text below.",
     "Act as an impartial judge and compare the two answers.",
     "Grade the answer on a scale. Give a score from 0 to 10.",
+    "Je herschrijft folders op taalniveau B1.",
+    "Bitte in Leichte Sprache übertragen.",
+    "Översätt texten till engelska.",
+    "Anonymise the text.",
+    "Corrige les fautes.",
+    "Du bewertest Aufsätze.",
+    "Continue the story.",
+    "Give me feedback on this.",
+    "Write the complete file.",
 ]
 
 
@@ -154,6 +216,32 @@ def test_code_that_will_be_edited_stays_and_code_that_is_asked_about_may_change(
     )
     assert changeable(segments(("user", shown + "What happens there?"), tools=("apply_patch",))) == ""
     assert "return len" in changeable(segments(("user", shown + "What does size return?")))
+
+
+def test_a_small_text_that_is_answered_or_turned_into_another_stays() -> None:
+    for order in ("Reply to this email politely.", "Write a blog post from these notes."):
+        assert changeable(segments(("user", f"{order}\n\n<notes>\n{PROSE * 3}\n</notes>"))) == ""
+        assert changeable(segments(("user", f"{order}\n\n<notes>\n{PROSE * 12}\n</notes>")))
+
+
+def test_a_small_result_of_a_tool_stays() -> None:
+    assert changeable(guard([material(PROSE, Kind.TOOL_OUTPUT)])) == ""
+    assert changeable(guard([material(PROSE * 2, Kind.TOOL_OUTPUT)]))
+
+
+def test_every_word_for_a_task_has_a_clue() -> None:
+    """A clue that is missing would switch its words off: they match without it and not with it."""
+    said = [
+        *VERBATIM,
+        "Extrahiere alles.",
+        "请对回答评分",
+        "Classifie ce texte.",
+        "Fix this function.",
+        "Port this code.",
+    ]
+    for text in (t.lower() for t in said):
+        for name, pattern in tasks._WORD.items():
+            assert not pattern.search(text) or any(clue in text for clue in tasks._CLUE.get(name, ("",))), (name, text)
 
 
 def test_a_numbered_view_and_a_schema_stay() -> None:

@@ -167,6 +167,51 @@ def test_what_a_user_says_himself_is_the_question(text: str) -> None:
     assert {s.kind for s in cut(user(text))} == {Kind.QUESTION}
 
 
+GREEK = (
+    "Το πλοίο φεύγει από την προβλήτα τέσσερα στις οκτώ το πρωί και στις τέσσερις το απόγευμα. Τον χειμώνα γίνεται "
+    "ένα δρομολόγιο, που ακυρώνεται όταν ο άνεμος είναι ισχυρός. Τα ποδήλατα ταξιδεύουν δωρεάν, ενώ για τα "
+    "αυτοκίνητα χρειάζεται κράτηση μία ημέρα πριν, στο γραφείο του λιμανιού ή τηλεφωνικά από τις εννιά έως τις πέντε."
+)
+WISH = (
+    "Θα έρθω με το αυτοκίνητο και δύο ποδήλατα το δεύτερο Σάββατο του Ιανουαρίου και θέλω να ξέρω αν υπάρχει πλοίο "
+    "εκείνη την ημέρα, πόσο νωρίς πρέπει να κάνω την κράτηση και τι γίνεται με τα χρήματά μου αν φυσάει πολύ."
+)
+
+
+@pytest.mark.parametrize("text", [f"{GREEK}\n\n{GREEK}\n\n{WISH}", f"Κείμενο:\n{GREEK}\n\n{GREEK}\n\n{WISH}"])
+def test_the_last_paragraph_is_what_the_user_wants_where_no_word_is_known(text: str) -> None:
+    assert kind_of(cut(user(text)), WISH) is not Kind.CONTEXT
+
+
+def test_words_before_and_after_json_and_html_are_not_part_of_it() -> None:
+    page = "<html><body>" + "".join(f"<p><a href='/{i}'>Pier {i}</a></p>" for i in range(90)) + "</body></html>"
+    found = cut(user(f"Get all links from {page} as a list"))
+    assert kind_of(found, "Get all links") is kind_of(found, "as a list") is Kind.QUESTION
+    assert kind_of(found, "Pier 7") is Kind.CONTEXT
+
+
+def test_remarks_of_a_tool_to_the_model_are_not_its_output() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    asked: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    remark = 'The above results were retrieved to help answer the user\'s query: "ferry".'
+    parts = [{"type": "text", "text": text} for text in (FERRY, PASSES, remark)]
+    for content in (f"{FERRY}\n{PASSES}\n{remark}", parts):
+        found = cut(user(WINTER), asked, {"role": "tool", "tool_call_id": "c1", "content": content})
+        assert kind_of(found, remark) is Kind.OTHER
+        assert kind_of(found, PASSES) is Kind.TOOL_OUTPUT
+
+
+def test_a_title_in_a_tag_of_its_own_stands_between_documents() -> None:
+    document = "<document>\n<source>{}</source>\n<text>\n{}\n</text>\n</document>"
+    text = document.format("Timetable", FERRY) + document.format("Passes", PASSES)
+    assert kind_of(cut(user(f"<documents>\n{text}\n</documents>\n\n{WINTER}")), "Timetable") is Kind.OTHER
+
+
+def test_a_statement_and_a_draft_are_guarded() -> None:
+    for text in (f"Context:\n{FERRY}\n\nClaim: It leaves at noon.\n\nSupported?", "Here is my draft:\n\n" + FERRY):
+        assert "existing answer" in {s.guard for s in cut(user(text))}
+
+
 def test_earlier_turns_are_history_and_keep_the_question_of_their_own_turn() -> None:
     found = cut(
         user(f"Context:\n{FERRY}\n\nQuestion: {WINTER}"),
@@ -208,6 +253,14 @@ def test_worked_examples_sent_as_turns_are_demonstrations() -> None:
     shots = [user("two crates"), assistant('{"n": 2}'), user("one roll"), assistant('{"n": 1}')]
     found = cut(system("Answer with JSON."), *shots, user("five pallets"))
     assert [s.kind for s in found[1:]] == [Kind.DEMONSTRATION] * 4 + [Kind.QUESTION]
+
+
+def test_worked_examples_are_told_by_what_stands_before_them() -> None:
+    """The newest message is not looked at, and later turns take nothing back."""
+    shots = [user("two crates"), assistant('{"n": 2}'), user("one roll"), assistant('{"n": 1}')]
+    later = [user("And why?"), assistant("Because the note says so."), user("Thanks")]
+    kinds = [s.kind for s in cut(*shots, *later) if s.message < 4]
+    assert kinds == [s.kind for s in cut(*shots, user(FERRY)) if s.message < 4] == [Kind.DEMONSTRATION] * 4
 
 
 def test_tool_output_keeps_titles_and_links_apart() -> None:

@@ -169,5 +169,6 @@ def placeholders(text: str) -> bool:
 
 def weight(text: str) -> int:
     """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
-    wide = sum(1 for c in text[:400] if c >= "\u2e80")
-    return len(text) * 2 if wide > 0.4 * min(400, len(text)) else len(text)
+    head = text[:400]
+    wide = 0 if head.isascii() else sum(1 for c in head if c >= "\u2e80")
+    return len(text) * 2 if wide > 0.4 * len(head) else len(text)
