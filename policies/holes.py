@@ -73,6 +73,7 @@ _HEADING = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
+_CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
 _FIGURES = re.compile(r"\d+")
 _FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
 _SPEAKER = re.compile(
@@ -81,9 +82,10 @@ _SPEAKER = re.compile(
     r"(?=\s|[^\x00-\x7f])",
     re.MULTILINE,
 )
-_ALARM = re.compile(
-    r"^.{0,200}\b(?:\w{0,40}error|\w{0,40}exception|exit (?:code|status) [1-9]\d{0,2}|warn|warning|fatal|critical|panic"
-    r"|fail|failed|failure|kill|killed|out of memory|oom\w{0,8}|denied|refused|time[d ]?out)\b.{0,400}$"
+_ALARM = re.compile(  # "\n" ends a line, and so do the two characters that stand for it in JSON
+    r"(?:^|(?<=\\n))(?:(?:[^\\\n]|\\(?!n)){0,200}?\b)??(?:\w{0,40}error|\w{0,40}exception"
+    r"|exit (?:code|status) [1-9]\d{0,2}|warn|warning|fatal|critical|panic|fail|failed|failure|kill|killed"
+    r"|out of memory|oom\w{0,8}|denied|refused|time[d ]?out)\b.{0,400}?(?:$|(?=\\n))"
     r"|[\"']\w{0,20}(?:error|exit_?code|reason|failure|exception)\w{0,12}[\"']\s?:\s?(?![\"']{2}|null|none|false|0\b)"
     r"(?:[\"'][^\"'\n]{1,300}[\"']|\w{1,20})",
     re.MULTILINE | re.IGNORECASE,
@@ -127,12 +129,12 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
 
 def _of_lines(text: str) -> Iterator[Span]:
     """The rare lines of a log, which are what it is read for; the names of those who speak."""
-    rows = text.count("\n") + 1
+    rows = text.count("\n") + text.count("\\n") + 1  # a log may stand in a JSON string
     alarms = list(_matches(_ALARM, text)) if rows >= _FEW_ROWS else []
     if len(alarms) <= max(2, 0.2 * rows):
         yield from alarms
     names = list(_matches(_SPEAKER, text)) if ":" in text or "：" in text else []
-    if len(names) >= max(2, 0.5 * rows):
+    if len(names) >= 0.5 * text.count("\n") + 0.5:
         yield from names
 
 
@@ -171,7 +173,9 @@ def _line(text: str, *, first: bool) -> Span:
 
 
 def _column_names(text: str) -> Iterator[Span]:
-    """The first row of a table, and the rule below it."""
+    """The first row of a table, and the rule below it; the first cells of a row that stands alone."""
+    if "\n" not in text and (row := _CELLS.match(text)):
+        yield row.span()
     first, second, *_ = [*text[: 3 * _LONGEST_ROW].split("\n", 4), "", ""]
     if not second.strip():
         return

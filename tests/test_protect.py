@@ -87,6 +87,8 @@ MARKS = [
     ("| gate | opened |\n|---|---|", "| gate | opened |\n|---|---|\n" + "| north | 07:10 |\n" * 40),
     ("NAME      STATE     AGE", "NAME      STATE     AGE\n" + "north     open      4d\n" * 40),
     ('"reason": "OOMKilled"', '{{"items": [\n' + '{{"ready": true}},\n' * 40 + '{{"reason": "OOMKilled"}}]}}'),
+    ("ValueError: gate 7", json.dumps({"stdout": "gate passed\n" * 60 + "ValueError: gate 7"})[1:-1]),
+    ("7,North gate,", "7,North gate,{0}{0}"),
     ("exit code 2", "gate_test passed\n" * 40 + "exit code 2"),
 ]
 
