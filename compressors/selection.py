@@ -129,13 +129,17 @@ def _stretches(parts: Layout, chosen: set[int]) -> Iterator[Span]:
         tail = spans.solid(text, (start, end))
         before = spans.solid(text, (units[first - 1][0] if first else start, start))
         held = spans.within(parts.protected, start, end)
+        touching = start > at and not text[start - 1].isspace()  # after a mark that ends where the unit begins
         if held:  # a mark or an address inside a dropped sentence must not run into its neighbours
             yield at, start
-            yield from ((a - 1 if text[a - 1].isspace() else a, a) for a, _ in held[1:])
+            yield from ((a - 1 if text[a - 1].isspace() else a, a) for a, _ in held[0 if touching else 1 :])
             yield tail, end
         elif end == len(text) or text.count("\n", tail, end) > text.count("\n", before, start):
             yield at, before
             yield tail, end
+        elif touching:
+            yield at, start
+            yield (tail, end) if tail < end else (start, start + len(text[start:end]) - len(text[start:end].lstrip()))
         else:
             yield at, start
         at = end

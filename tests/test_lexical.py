@@ -1,5 +1,6 @@
 """What `lexical` finds, how near it comes to a budget, and what it leaves between."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -173,6 +174,13 @@ def test_marks_left_from_dropped_sentences_do_not_run_into_their_neighbours() ->
     protected = tuple((text.index(part), text.index(part) + len(part)) for part in ("[3]", "https://x.example"))
     found = Lexical().compress([Task(text, Rate(0.7), "bridge", protected)])[0]
     assert join(text, found.spans) == "The bridge is old. [3] https://x.example The bridge is long."
+
+
+def test_numbers_of_clauses_that_are_dropped_do_not_become_one_number() -> None:
+    text = "12.1 The quay is long. 12.2 The crane is old. See [4].\n12.3 The bridge is new. 5.1 Nobody sails."
+    numbers = [(m.start(), m.end()) for m in re.finditer(r"\d+\.\d|\[4\]", text)]
+    found = join(text, Lexical().compress([Task(text, Rate(0.6), "bridge", tuple(numbers))])[0].spans)
+    assert found.split() == ["12.1", "12.2", "[4]", "12.3", "The", "bridge", "is", "new.", "5.1"]
 
 
 def test_without_a_question_telling_sentences_stay_not_just_the_first() -> None:
