@@ -22,7 +22,7 @@ from proxy.settings import Settings, Upstream
 from proxy.wire import peek
 
 CHAT = b"/v1/chat/completions"
-PASSED = Measured(Outcome.PASSED)
+PASSED = Measured(Outcome.PASSED, "not a chat completion")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,20 +46,21 @@ class Pipeline:
         gone = threading.Event()
         stages = Stages(lambda: not gone.is_set())
         work: Future[Prepared] | None = None
+        deadline: asyncio.Timeout | None = None
         try:
             work = self._worker.submit(self._story, body, policy, stages)
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline) as deadline:
                 return await asyncio.wrap_future(work)
         except UnknownShape as error:
             outcome, reason = Outcome.UNTOUCHED, str(error)
         except Overloaded:
             outcome, reason = Outcome.FAILED_OPEN, "overloaded"
-        except TimeoutError:
-            outcome, reason = Outcome.FAILED_OPEN, "deadline"
         except Exception as error:  # noqa: BLE001  whatever a compressor or a rule does, the request goes on
-            outcome, reason = Outcome.FAILED_OPEN, f"error: {type(error).__name__}"
+            late = deadline is not None and deadline.expired()
+            outcome, reason = Outcome.FAILED_OPEN, "deadline" if late else f"error: {type(error).__name__}"
             # The message may quote the prompt: the type and the places are enough to find the fault.
-            log.error("compression failed: %s\n%s", reason, "".join(traceback.format_tb(error.__traceback__)))
+            if not late:
+                log.error("compression failed: %s\n%s", reason, "".join(traceback.format_tb(error.__traceback__)))
         finally:
             gone.set()
             if work is not None:

@@ -22,7 +22,7 @@ import msgspec
 MAX_MESSAGES = 20_000
 _SPACE = re.compile(r"[ \t\n\r]*")
 _TEXT_PARTS = {"text": "text", "input_text": "text", "refusal": "refusal"}
-_READ_ONCE = {"messages", "model", "stream", "tools", "response_format", "role", "content", "type", "text", "refusal"}
+_READ_ONCE = {"messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal"}
 
 
 _Text = tuple[int | None, str, int, int, str]  # part, text, start, end, key: a Field before its role is known
@@ -67,7 +67,6 @@ class ChatRequest:
     messages: tuple[Message, ...]
     fields: tuple[Field, ...]
     tools: tuple[str, ...] = ()
-    has_response_format: bool = False
 
 
 class Peek(msgspec.Struct):
@@ -147,7 +146,6 @@ class _Walk:
             messages=messages,
             fields=tuple(self._fields),
             tools=_function_names(body.get("tools")) or _function_names(body.get("functions")),
-            has_response_format=body.get("response_format") is not None,
         )
 
     def _message(self, index: int, at: int) -> Message:

@@ -96,6 +96,10 @@ def test_a_compressor_that_works_makes_the_body_shorter_and_is_accounted_for() -
     ]
 
 
+def times_out(_: Task) -> Kept:
+    raise TimeoutError  # of its own, not ours
+
+
 def raises(_: Task) -> Kept:
     raise ZeroDivisionError(f"the prompt says: {SENTENCES[7]}")
 
@@ -109,6 +113,7 @@ def raises(_: Task) -> Kept:
         (lambda t: Kept(((-3, 4),)), "error: CompressionError"),
         (lambda t: Kept(((7, 7),)), "error: CompressionError"),
         (lambda t: None, "error: AttributeError"),
+        (times_out, "error: TimeoutError"),
     ],
 )
 def test_a_compressor_that_breaks_leaves_the_body_as_it_was(do: Callable[[Task], Kept], reason: str) -> None:

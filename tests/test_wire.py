@@ -62,12 +62,7 @@ def test_tool_calls_functions_names_and_flags_are_read() -> None:
     assert request.messages[1].fields == ()
     assert request.messages[2].tool_call_id == "c1"
     assert request.messages[3].name == "old"
-    assert (request.model, request.stream, request.tools, request.has_response_format) == (
-        "gpt-4o",
-        True,
-        ("find",),
-        True,
-    )
+    assert (request.model, request.stream, request.tools) == ("gpt-4o", True, ("find",))
 
 
 STRANGE = (
