@@ -112,13 +112,16 @@ def passages(task: Task, units: Sequence[Span]) -> list[Passage]:
     """The units grouped by the task's documents, else by blank lines (by lines, where it has no blank ones).
 
     A heading is what stands before a passage and may not be dropped (a title, protected), or its first short line.
+    Where nothing stands before the first and something after the last, as sources do, headings stand after.
     """
     text = task.text
     gaps = [text[: units[0][0]], *(text[spans.solid(text, unit) : after[0]] for unit, after in pairwise(units))]
     starts = sorted(_by_document(task, units) if task.documents else _by_blank_lines(text, units, gaps))
+    ending = text[units[-1][1] :].strip() if starts and not gaps[0].strip() else ""
     found = []
     for first, last in pairwise([0, *starts, len(units)]):
-        heading = gaps[first].strip()[-2 * _HEADING :]
+        around = gaps[first] if not ending else ending if last == len(units) else gaps[last]
+        heading = around.strip()[-2 * _HEADING :]
         if not heading and last - first > 1 and _is_heading(text, units[first]):
             heading = text[slice(*units[first])]
         found.append(Passage(first, last, heading))

@@ -11,12 +11,14 @@ step out of this: `keep_recent`, which lets go of a turn once it is no longer re
 back, at the second question, what was shortened for the first, in context that stands before all turns.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from compressors.base import Budget, Tokens
+from compressors.spans import sentences
 from compressors.structured import layout
 from policies.base import Kind, Mode, Plan, Segment, Step
 from policies.budget import Range, choose, lossy
@@ -28,6 +30,11 @@ SHORT = "too short"
 PINNED = "cache-pinned"
 RECENT = "recent turn"
 BLIND = "no question"
+
+_READ = 8000  # characters
+_SENTENCE = 30  # characters of a sentence at least: fewer are a label or a value; scripts without spaces pass too
+_MOSTLY = 0.7
+_STOP = re.compile(r"""[\w)\]"'”’»][.!?…。！？।؟]["'”’»)\]*_」』]*\s*$""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,8 @@ class RulePolicy:
 
     def plan(self, segments: Sequence[Segment]) -> Plan:
         """`segments` in the order in which they stand in the request. Context that is JSON, a table, a log, a diff
-        or HTML follows the rule for tool output: structure is dropped in whole rows, not in sentences."""
+        or HTML follows the rule for tool output: structure is dropped in whole rows, not in sentences. Tool output that
+        is prose (passages that a search tool found) follows the rule for context."""
         reasons = [segment.guard or PROTECTED if not segment.may_change else KEPT for segment in segments]
         steps: list[Step] = []
         turns = min((s.message for s in segments if s.role not in ("system", "developer")), default=0)
@@ -98,6 +106,8 @@ class RulePolicy:
         if rule and segment.kind is Kind.CONTEXT and _has_structure(segment.text):
             data = self.rules.get(Kind.TOOL_OUTPUT)
             return data and replace(data, keep_recent=rule.keep_recent, keep_shared=rule.keep_shared, roles=rule.roles)
+        if rule and segment.kind is Kind.TOOL_OUTPUT and _is_prose(segment.text):
+            return self.rules.get(Kind.CONTEXT)
         return rule
 
 
@@ -145,6 +155,14 @@ def _beside(one: Segment, other: Segment) -> bool:
 def _has_structure(text: str) -> bool:
     """Whether rows or blocks can be told apart in it, or it is JSON, which must stay JSON even where nothing can go."""
     return bool(layout(text).units) or _is_json(text)
+
+
+def _is_prose(text: str) -> bool:
+    """Whether most of a text's beginning is written in sentences: no listing, no program's output, no code."""
+    text = text[:_READ]
+    said = [(a, b) for a, b in sentences(text) if b - a >= _SENTENCE and _STOP.search(text[max(a, b - 40) : b])]
+    written = sum(b - a for a, b in said)
+    return written >= _MOSTLY * len(text) and not _has_structure(text)
 
 
 def _is_json(text: str) -> bool:

@@ -204,3 +204,18 @@ def test_a_heading_speaks_for_the_paragraph_under_it() -> None:
     sections = "\n\n".join(f"## {town}\n\nIt was founded by monks. Rain is rare. Wool is sold." for town in TOWNS)
     found = plain(sections, "Who founded Dogwood?", Rate(0.3))
     assert "founded by monks" in found.partition("Dogwood")[2]
+
+
+def test_a_source_line_under_its_passage_heads_that_passage_and_not_the_next() -> None:
+    first = "The share fell from 83 to 61 percent in two summers. Nobody had expected that. It has not recovered. "
+    second = "The crew repaired the northern pier in spring. Visitors liked the new benches. The cafe stayed closed. "
+    text = f"{first}\nFrom Nilsson, Homing of honey bees\n\n{second}\nFrom Okoro, Piers and promenades\n"
+    sources = tuple(
+        (text.index(s), text.index(s) + len(s))
+        for s in ("From Nilsson, Homing of honey bees", "From Okoro, Piers and promenades")
+    )
+    documents = ((0, len(first)), (text.index(second), text.index(second) + len(second)))
+    task = Task(text, Rate(0.5), "What became of the homing of honey bees?", sources, documents)
+    (kept,) = Lexical().compress([task])
+    assert "83 to 61 percent" in join(text, kept.spans)
+    assert "benches" not in join(text, kept.spans)

@@ -7,6 +7,7 @@ import pytest
 from compressors.base import Rate, Tokens
 from policies.base import Kind, Mode, Segment, Step
 from policies.budget import LOSSLESS, Range
+from policies.presets import PRESETS
 from policies.rules import Rule, RulePolicy
 
 HALF = Rule("lexical", (Range(Rate(0.5), 100),))
@@ -127,6 +128,24 @@ def test_a_system_message_between_turns_belongs_to_its_turn() -> None:
 def test_tables_and_logs_in_context_are_dropped_by_rows_too(text: str) -> None:
     rows = replace(BASE, tokens=500, text=text, may_change=((0, 10),))
     assert [s.compressor for s in POLICY.plan([rows]).steps] == ["structured"]
+
+
+PASSAGE = "The ferry to the outer islands leaves at eight. It takes forty minutes, longer in winter. Dogs travel free. "
+
+
+@pytest.mark.parametrize(
+    ("text", "compressor"),
+    [
+        (PASSAGE * 4, "lexical"),
+        ("外岛的渡轮八点出发，航程四十分钟，冬天要更久一些，狗可以免费乘船，自行车另外收费两元。" * 9, "lexical"),
+        ("$ ls -la\ntotal 48\ndrwxr-xr-x 2 a a 4096 Jan 1 notes\n" * 9, "structured"),
+        ("def ferry(hour):\n    if hour < 8:\n        return None\n    return hour\n" * 9, "structured"),
+        ('{"text": "' + PASSAGE * 4 + '"}', "structured"),
+    ],
+)
+def test_passages_that_a_tool_found_are_prose_and_other_output_is_not(text: str, compressor: str) -> None:
+    found = replace(BASE, kind=Kind.TOOL_OUTPUT, role="tool", tokens=2000, text=text, may_change=((0, 10),))
+    assert [s.compressor for s in PRESETS["balanced"].plan([found]).steps] == [compressor]
 
 
 def test_context_that_is_json_follows_the_rule_for_tool_output() -> None:
