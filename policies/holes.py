@@ -66,10 +66,21 @@ _RECORD = re.compile(  # what a record of a list is called; the list may stand i
     re.MULTILINE | re.IGNORECASE,
 )
 _RULE = re.compile(  # a rule, with a title or without
-    r"^[ \t]{0,8}(?:[-=*_#~─━═]{3,200}|([-=*#~+<\[])\1{1,40} ?[^\n]{1,80}?[-=*#~+>\]]{2,40})[ \t]{0,8}$", re.MULTILINE
+    r"^[ \t]{0,8}(?:[-=*_#~─━═]{3}(?:[ \t]?[-=*_#~─━═]){0,200}"
+    r"|([-=*#~+<\[])\1{1,40} ?[^\n]{1,80}?[-=*#~+>\]]{2,40})[ \t]{0,8}$"
+    r"|[-=*_~]{3,40}(?:[ \t][-=*_~]{3,40}){1,20}",
+    re.MULTILINE,
 )
 _HEADING = re.compile(
-    r"^(?:#{1,6} .{1,160}|[^\n{}();=<>]{1,100}[:：][ \t]{0,4}|\*\*[^*\n]{1,100}\*\*[:：]?)$", re.MULTILINE
+    r"^(?:#{1,6} .{1,160}|[^\n{}();=<>]{1,100}[:：][ \t]{0,4}|(\*{1,2})[^*\n]{1,100}\1[:：]?)$", re.MULTILINE
+)
+_REPR = re.compile(  # of an object around a quoted text: the class, the names of its fields, what stands beside it
+    r"\[?\b[A-Z]\w{1,40}\((?:\w{1,40}=[^,()'\"\n]{1,60}, ?)*\w{1,40}=['\"]"
+    r"|['\"](?:, ?\w{1,40}=(?:\{[^{}\n]{0,600}\}|'[^'\n]{0,120}'|[^,()'\"\n]{1,60}))*\)(?:\]|,(?= ?[A-Z]\w{1,40}\()|$)",
+    re.MULTILINE,
+)
+_ALIGNED = re.compile(  # of a form or a bill set with spaces: a named value in a column, an amount that ends a row
+    r"(?<=\S {3}) {0,80}[^\W\d_][\w .]{0,30}: ?[^\n]{1,60}$|(?<=  )-?\d{1,3}(?:[., ]\d{3}){0,4}[.,]\d{2}$", re.MULTILINE
 )
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
@@ -77,9 +88,10 @@ _CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
 _FIGURES = re.compile(r"\d+")
 _FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
 _SPEAKER = re.compile(
-    r"^[ \t>*-]{0,4}(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
-    r"(?:[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)(?:\*\*)?[ ]?[:：]"
-    r"(?=\s|[^\x00-\x7f])",
+    r"^[ \t>*-]{0,4}(?:\[\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4},?[ T]{1,2}\d{1,2}:\d{2}(?::\d{2})?\][ -–]{0,3}(?![A-Z]{4})"
+    r"|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
+    r"(?:@[\w.-]{1,40}|[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)(?:\*\*)?[ ]?"
+    r"[:：](?=\s|[^\x00-\x7f])",
     re.MULTILINE,
 )
 _ALARM = re.compile(  # "\n" ends a line, and so do the two characters that stand for it in JSON
@@ -102,10 +114,12 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_KEYED, (":",)),
     (_HEADER, _COLONS),
     (_RECORD, _COLONS),
+    (_REPR, ("='", '="')),
     (_RULE, ("--", "==", "**", "__", "##", "~~", "++", "──", "━━", "══", "<<", "[[")),
 )
 _IN_TEXT: tuple[_Gated, ...] = (
-    (_HEADING, ("#", "**", *_COLONS)),
+    (_ALIGNED, ("   ",)),
+    (_HEADING, ("#", "*", *_COLONS)),
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),
 )
 

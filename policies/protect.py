@@ -19,6 +19,7 @@ SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a v
 SMALLEST = 400  # characters of material up to and with the message
 SMALL_RESULT = 600  # characters of what a tool returned: below, every word may be the answer
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
+_SHEET = 8  # rows with the same number of tabs that are a sheet of cells
 _SEVERAL = 2  # documents from which their common marks can be told
 _SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
 _SYSTEM = ("system", "developer")
@@ -132,7 +133,10 @@ def _fixed(segment: Segment, task: Task) -> str:
 
 
 def _numbered(text: str) -> bool:
-    """Whether it is a view of a file with line numbers, by which it will be edited or cited."""
+    """Whether it is a view of a file with line numbers, by which it will be edited or cited; no sheet of cells."""
+    tabs = [row.count("\t") for row in text.split("\n")[1:-1]]
+    if len(tabs) >= _SHEET and min(tabs) >= 2 and max(tabs) == min(tabs):
+        return False
     numbers = [int(n) for n in _NUMBERED.findall(text)]
     counted = sum(1 for one, two in pairwise(numbers) if two == one + 1)
     return counted >= 2 and counted >= 0.5 * text.count("\n")

@@ -73,7 +73,11 @@ _WORDS = {
         r"\bimpartial judge\b|\bwhich (?:answer|response|assistant|model|output) is better\b|\bweaknesses\b",
         r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b|\bfeedback on\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
-        r"\bevaluation (?:steps|criteria)\b|\bverdicts?\b|\bgrading\b",
+        r"\bevaluation (?:steps|criteria)\b|\bgrading\b",
+        rf"\bverdicts?\b[^\n]{{0,200}}?\b(?:{_JUDGED}|claims?|statements?|essays?|candidates?)\b",
+        rf"\b(?:{_JUDGED}|claims?|statements?|essays?|candidates?)\b[^\n]{{0,200}}?\bverdicts?\b",
+        r"\b(?:unsafe|harmful|toxic|abusive) (?:content|messages?|requests?)\b|\bcontent moderat(?:ion|or)\b",
+        r"\bviolat\w+ (?:of )?(?:our|the|any|this) (?:\w+ )?polic(?:y|ies)\b|\b(?:safety|content) polic(?:y|ies)\b",
         r"\b(?:bewerte\w*|benote\w*|évalue[rz]?|evalúa\w*|califica|calificar|avalie|avaliar|beoordeel|oceń|оцени\w*)\b",
         r"评分|打分|採点|評価して|채점|평가",
     ],
@@ -110,7 +114,8 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         skriv rätta verein vereen simplifi sprache plain_lang plain_eng niveau to_read to-read fácil facile lättläst
         prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
         やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
-    "judge": """judge grader evaluat is_better weakness feedback score verdict grading bewert benot évalu evalú califica
+    "judge": """judge grader evaluat is_better unsafe harmful toxic abusive moderat
+        violat polic weakness feedback score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
     "extract": "extra извлеки 抽出 提取 추출",
     "classify": "classif klassif clasific sentiment классиф 分類 分类 분류",

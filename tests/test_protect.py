@@ -306,3 +306,43 @@ def test_guarding_leaves_the_rest_of_a_segment_as_it_was() -> None:
     (after,) = guard([before])
     fields: dict[str, Any] = {n: getattr(after, n) for n in Segment.__slots__ if n not in ("may_change", "guard")}
     assert fields == {n: getattr(before, n) for n in fields}
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        ("Classify the alert. Return the keys verdict, confidence and hosts.", ""),
+        ("Give a verdict for each of the claims that the essay makes.", "judge"),
+        ("Check if there is unsafe content in the messages of the user.", "judge"),
+        ("Say whether the post is violating our house policy.", "judge"),
+    ],
+)
+def test_a_verdict_is_a_judgement_only_where_something_said_is_judged(order: str, named: str) -> None:
+    assert task_of([order]).verbatim == named
+
+
+def test_a_sheet_of_cells_is_no_numbered_view_of_a_file() -> None:
+    sheet = "A\tB\tC\n" + "\n".join(f"{n}\tJetty {n}\tpainted in spring" for n in range(1, 40))
+    view = "\n".join(f"{n}\tx = jetty({n})" for n in range(1, 40))
+    assert guard([material(sheet)])[0].guard == ""
+    assert guard([material(view)])[0].guard == "numbered view of a file"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (
+            "[Page(body='" + 2 * PROSE + "', meta={'file': 'dam.txt'})]",
+            ["[Page(body='", "', meta={'file': 'dam.txt'})]"],
+        ),
+        (PROSE + "--- --- \n --- --- # Turbines\n" + PROSE, ["--- --- "]),
+        (PROSE + "\nReservoir Ltd            Invoice no.: 2026-118\n" + PROSE, ["Invoice no.: 2026-118"]),
+        (PROSE + "\nTwo valves, cast iron      4 pcs      1.204,50\n" + PROSE, ["1.204,50"]),
+        ("*Dam watch (3 messages)*\n" + 2 * PROSE, ["*Dam watch (3 messages)*"]),
+        (f"[2026-02-01 08:10] @ann.lee: {PROSE}\n[2026-02-01 08:15] @bo: {PROSE}", ["] @ann.lee:", "] @bo:"]),
+    ],
+)
+def test_frames_of_objects_rules_forms_and_threads_stay(text: str, kept: list[str]) -> None:
+    found = guard([material(text)])
+    assert "spillway" in changeable(found)
+    assert not any(piece in changeable(found) for piece in kept)
