@@ -28,8 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from policies.base import Kind
-from policies.protect import Facts, guard
-from proxy.segmentation import segment
+from proxy.shorten import guarded
 from proxy.wire import parse
 
 Body = dict[str, Any]
@@ -58,7 +57,7 @@ def ours(body: Body) -> Answer:
     request = parse(json.dumps(body).encode())
     kinds: dict[Place, str] = {}
     change: set[Place] = set()
-    for s in guard(segment(request), Facts(request.tools)):
+    for s in guarded(request):
         kinds.update({(s.message, s.part, i): s.kind.value for i in range(s.start, s.end)})
         change.update((s.message, s.part, i) for a, b in s.may_change for i in range(a, b))
     return Answer(kinds, change)

@@ -5,7 +5,8 @@ addresses, ids, citation marks, speakers' names and quoted code stay. Everything
 """
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -49,9 +50,11 @@ _CODE_STARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What guarding needs to know of the request besides its segments: `tools` are the names of the tools on offer."""
+    """What guarding needs to know of the request besides its segments: the names of the tools on offer, and which
+    messages are the assistant's (indexes, ascending)."""
 
     tools: tuple[str, ...] = ()
+    answers: tuple[int, ...] = ()
 
 
 _NO_FACTS = Facts()
@@ -71,14 +74,34 @@ def guard(segments: Sequence[Segment], facts: Facts = _NO_FACTS) -> tuple[Segmen
         if s.role not in _SYSTEM and (s.kind in _SAID or (s.kind is Kind.HISTORY and s.role == "user")):
             said.setdefault(s.turn, []).append(s.text)
         sizes[s.message] = sizes.get(s.message, 0) + (_weight(s.text) if s.kind in MATERIAL and not s.guard else 0)
-    always = task_of((s.text for s in segments if s.role in _SYSTEM), facts.tools)
-    tasks = {turn: always | task_of(texts) for turn, texts in said.items()}
+    tasks = _Tasks(segments, said, facts)
     before = dict(zip(sizes, accumulate(sizes.values()), strict=True))
     marks = _shared(segments)
     return tuple(
-        _guarded(s, tasks.get(s.turn, always), (sizes[s.message], before[s.message]), found)
+        _guarded(s, tasks.of(s), (sizes[s.message], before[s.message]), found)
         for s, found in zip(segments, marks, strict=True)
     )
+
+
+class _Tasks:
+    """What each segment's material is wanted for: by the system texts that stand before the answer to its turn, so that
+    a later one does not reach back, and by what its own turn says."""
+
+    def __init__(self, segments: Sequence[Segment], said: Mapping[int, list[str]], facts: Facts) -> None:
+        self._facts = facts
+        self._orders = [s for s in segments if s.role in _SYSTEM]
+        self._places = [s.message for s in self._orders]
+        self._said = {turn: task_of(texts) for turn, texts in said.items()}
+        self._ordered: dict[int, Task] = {}
+
+    def of(self, segment: Segment) -> Task:
+        answers = self._facts.answers
+        following = bisect_right(answers, segment.message)
+        heard = bisect_left(self._places, answers[following]) if following < len(answers) else len(self._orders)
+        if heard not in self._ordered:
+            self._ordered[heard] = task_of((s.text for s in self._orders[:heard]), self._facts.tools)
+        own = self._said.get(segment.turn)
+        return self._ordered[heard] | own if own else self._ordered[heard]
 
 
 def _shared(segments: Sequence[Segment]) -> list[tuple[Span, ...]]:

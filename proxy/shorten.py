@@ -68,14 +68,19 @@ def examine(body: bytes, stages: Stages) -> Examined:
     """Raises `wire.UnknownShape` where the body is not a chat request that we know how to read."""
     request = wire.parse(body)
     stages.lap("parse")
-    facts = protect.Facts(request.tools)
-    segments = protect.guard(segmentation.segment(request), facts)
+    segments = guarded(request)
     stages.lap("segment")
     encoding, estimated = encoding_for(request.model)
     counts = counter(encoding).count_all([s.text for s in segments])
     counted = tuple(replace(s, tokens=n) for s, n in zip(segments, counts, strict=True))
     stages.lap("count")
     return Examined(request, counted, encoding, estimated)
+
+
+def guarded(request: wire.ChatRequest) -> tuple[Segment, ...]:
+    """The segments of a request with what may change in them; tokens not counted yet."""
+    answers = tuple(n for n, message in enumerate(request.messages) if message.role == "assistant")
+    return protect.guard(segmentation.segment(request), protect.Facts(request.tools, answers))
 
 
 def shorten(body: bytes, policy: Policy, load: Callable[[str], Compressor], stages: Stages) -> Shortened:

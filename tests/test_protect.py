@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from policies import tasks
 from policies.base import Kind, Segment
-from policies.protect import MATERIAL, Facts, guard
+from policies.holes import holes
+from policies.protect import MATERIAL, guard
 from policies.tasks import Task, task_of
-from proxy.segmentation import segment
+from proxy.shorten import guarded
 from proxy.wire import parse
 
 PROSE = (
@@ -23,7 +24,8 @@ PROSE = (
 
 def segments(*messages: tuple[str, str], tools: tuple[str, ...] = ()) -> tuple[Segment, ...]:
     body = {"model": "m", "messages": [{"role": role, "content": text} for role, text in messages]}
-    return guard(segment(parse(json.dumps(body).encode())), Facts(tools))
+    offered = [{"type": "function", "function": {"name": name}} for name in tools]
+    return guarded(parse(json.dumps(body | {"tools": offered}).encode()))
 
 
 def changeable(found: tuple[Segment, ...]) -> str:
@@ -346,3 +348,9 @@ def test_frames_of_objects_rules_forms_and_threads_stay(text: str, kept: list[st
     found = guard([material(text)])
     assert "spillway" in changeable(found)
     assert not any(piece in changeable(found) for piece in kept)
+
+
+@pytest.mark.parametrize("mark", ["Figure 4.1:", "Article 7(2)(b)", "Section 3.4"])
+def test_the_number_of_a_clause_is_not_cut_in_two(mark: str) -> None:
+    text = f"{PROSE}\n{mark} The valley below it was settled late. {PROSE}"
+    assert any(mark in text[a:b] for a, b in holes(text, code=False))

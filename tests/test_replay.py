@@ -70,6 +70,12 @@ CONVERSATIONS: dict[str, Messages] = {
         for p, q in zip(PASSAGES, QUESTIONS, strict=True)
         for m in (user([{"type": "text", "text": f"Context:\n{p}"}, {"type": "text", "text": q}]), answer(LONG))
     ],
+    "a later system message": [ONE, answer(LONG), system("From now on, translate every answer."), user(QUESTIONS[1])],
+    "a system message after tools": [
+        *agent([LARGE, LOG], answer(LONG)),
+        system("Rewrite all that was said in plain language."),
+        user(QUESTIONS[1]),
+    ],
     "a second speaker": [ONE | {"name": "anna"}, answer(LONG), user(QUESTIONS[1]) | {"name": "ben"}],
     "observations": [
         system("Use Thought, Action and Observation."),
