@@ -6,7 +6,7 @@ construction and can be checked, shown as a diff and traced back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Span = tuple[int, int]
 """Start and end (exclusive) in Unicode code points of a `str`."""
@@ -42,7 +42,8 @@ class Task:
 
     `protected` spans are kept whatever the budget says; what lies in them counts towards the budget.
     `documents` are the passages of the text where the caller knows them (ordered, apart); else the compressor looks
-    for its own units. `encoding` names the tokenizer of the target model (see `compressors.tokenizers`).
+    for its own units. `encoding` names the tokenizer of the target model (see `compressors.tokenizers`). `before` is
+    what stands in front of the text in the prompt: read by compressors that score with a language model, never cut.
     """
 
     text: str
@@ -51,15 +52,21 @@ class Task:
     protected: tuple[Span, ...] = ()
     documents: tuple[Span, ...] = ()
     encoding: str = "o200k_base"
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The spans of `Task.text` that stay: ordered, apart, none empty. `scores` holds one number a span, or nothing."""
+    """The spans of `Task.text` that stay: ordered, apart, none empty. `scores` holds one number a span, or nothing.
+
+    `order` is told apart from what stays: the indexes of `Task.documents` in the order in which a compressor would
+    rather have them read, each once; empty where the order of the text is right. The caller decides.
+    """
 
     spans: tuple[Span, ...]
     scores: tuple[float, ...] = ()
     model: str = ""
+    order: tuple[int, ...] = ()
 
 
 class Compressor(Protocol):
@@ -70,12 +77,28 @@ class Compressor(Protocol):
         ...
 
 
+@runtime_checkable
+class Neural(Protocol):
+    """What a compressor that runs a model offers beside `compress`."""
+
+    @property
+    def version(self) -> str:
+        """Algorithm, settings and the hash of the model: results of the same version may be kept and used again."""
+        ...
+
+    def warm_up(self) -> None:
+        """Loads the model and runs it once. Raises `CompressionError` where that is not possible."""
+        ...
+
+
 class CompressionError(Exception):
     """A compressor cannot do what was asked.
 
     CompressionError
     +-- UnknownCompressor   no compressor of this name is registered
+    +-- Unavailable         a package, a model or a device that it needs is not there; the message says how to get it
     +-- Overloaded          no room left to queue work; the caller should go on without compression
+    +-- Cancelled           nobody waits for this result any more
     """
 
 
@@ -85,3 +108,11 @@ class UnknownCompressor(CompressionError):
 
 class Overloaded(CompressionError):
     """The queue of work is full."""
+
+
+class Unavailable(CompressionError):
+    """A package, a model or a device is not there, or has failed too often. The message says what to do."""
+
+
+class Cancelled(CompressionError):
+    """Nobody waits for this result any more."""
