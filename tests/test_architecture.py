@@ -23,7 +23,11 @@ PACKAGES = {
 }
 """Each package, and which of them it may import."""
 HEAVY = {"torch", "transformers", "onnxruntime", "openvino"}
-NEURAL: set[str] = set()
+NEURAL: set[str] = {
+    "compressors/encoders/onnx.py",
+    "compressors/encoders/torch.py",
+    "compressors/token_classifier.py",
+}
 """Files that may import a neural library: those of neural compressors, loaded only when such a one is chosen."""
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 5
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,0 +1,122 @@
+"""Models on disk: where they lie, what they are, which version. Never the network, never code from a checkpoint.
+
+A checkpoint is a folder as the Hugging Face hub has it: `config.json`, `tokenizer.json` and weights in safetensors.
+Pickled weights are not read: loading them runs whatever they say.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_data_path
+
+from compressors.base import Unavailable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_open: dict[Path, "Checkpoint"] = {}
+_lock = threading.Lock()
+
+
+def models_folder() -> Path:
+    """Where downloaded models lie: $LACONIC_MODELS, or the user's data folder."""
+    named = os.environ.get("LACONIC_MODELS")
+    return Path(named) if named else user_data_path("laconic") / "models"
+
+
+def find(model: str) -> Path:
+    """The folder of a model, given as a folder or by its name on the hub (`owner/name`).
+
+    Raises `Unavailable` where there is none, with the command that gets it.
+    """
+    if (local := Path(model).expanduser()).is_dir():
+        return local.resolve()
+    if not _NAME.fullmatch(model):
+        raise Unavailable(f"no folder {model!r}; a model is a folder or a name on the hub (owner/name)")
+    folder = models_folder() / model.replace("/", "--")
+    if not folder.is_dir():
+        raise Unavailable(f"the model {model} is not in {folder.parent}: run `laconic models download {model}`")
+    return folder.resolve()
+
+
+class Checkpoint:
+    """One model folder. Cheap to make; files are read when first asked for, and read once.
+
+    Raises `Unavailable`, with what is missing, from the constructor on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = _json(folder / "config.json")
+        self.weights = _weights(folder)
+
+    @cached_property
+    def tokenizer(self) -> "Tokenizer":
+        """The fast tokenizer, with neither truncation nor padding. Safe to share between threads."""
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise Unavailable(f"{self.folder} has no tokenizer.json; slow tokenizers are not supported")
+        try:
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise missing("tokenizers") from error
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def version(self) -> str:
+        """sha256 (hex) over the configuration, the tokenizer and the weights: the same on every machine."""
+        total = hashlib.sha256()
+        for path in [self.folder / "config.json", self.folder / "tokenizer.json", *self.weights]:
+            if path.is_file():
+                with path.open("rb") as file:
+                    total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return total.hexdigest()
+
+
+def open_checkpoint(model: str) -> Checkpoint:
+    """The checkpoint of a folder or a hub name, kept for the life of the process. Raises `Unavailable`."""
+    folder = find(model)
+    with _lock:
+        if folder not in _open:
+            _open[folder] = Checkpoint(folder)
+        return _open[folder]
+
+
+def missing(package: str, extra: str = "cpu") -> Unavailable:
+    """What to raise where a package of an extra is not installed."""
+    return Unavailable(f"{package} is not installed: pip install 'laconic[{extra}]'")
+
+
+def _weights(folder: Path) -> tuple[Path, ...]:
+    if (single := folder / "model.safetensors").is_file():
+        return (single,)
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        raise Unavailable(f"{folder} has no model.safetensors; other formats of weights are not read")
+    # Only the last part of each name: an index may not lead out of its folder.
+    shards = sorted({folder / Path(name).name for name in _json(index)["weight_map"].values()})
+    if lost := [shard.name for shard in shards if not shard.is_file()]:
+        raise Unavailable(f"{folder} lacks {', '.join(lost)}")
+    return tuple(shards)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Unavailable(f"{path.parent} has no {path.name}") from None
+    except ValueError as error:
+        raise Unavailable(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise Unavailable(f"{path} holds no object")
+    return found
