@@ -12,7 +12,9 @@ from binascii import a2b_base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tiktoken
+from numpy.typing import NDArray
 
 _FOLDER = Path(__file__).with_name("vocabularies")
 _FILES = {  # named as tiktoken's own cache names them, so that TIKTOKEN_CACHE_DIR may point here
@@ -34,17 +36,29 @@ class Counter:
     without the interpreter's lock, a piece at a time.
     """
 
-    __slots__ = ("_encoding", "encoding")
+    __slots__ = ("_encoding", "_lengths", "encoding")
 
-    def __init__(self, encoding: tiktoken.Encoding) -> None:
+    def __init__(self, encoding: tiktoken.Encoding, lengths: NDArray[np.uint16]) -> None:
+        """`lengths`: the bytes of each token, by its number."""
         self.encoding = encoding.name
         self._encoding = encoding
+        self._lengths = lengths
 
     def count(self, text: str) -> int:
         """The number of tokens of `text` on its own."""
         if len(text) <= _PIECE:
             return len(self._encoding.encode_ordinary(text))
         return sum(len(self._encoding.encode_ordinary(piece)) for piece in _pieces(text))
+
+    def starts(self, text: str) -> NDArray[np.intp]:
+        """Where each token of `text` starts, in code points; where a lone surrogate is in it, about there."""
+        ids = [id for piece in _pieces(text) for id in self._encoding.encode_ordinary(piece)]
+        ends = np.cumsum(self._lengths[np.array(ids, np.intp)], dtype=np.intp)
+        starts = np.concatenate((np.zeros(1, np.intp), ends))[: len(ids)]
+        if text.isascii():
+            return starts
+        letters = np.frombuffer(text.encode("utf-8", "replace"), np.uint8) & 0xC0 != 0x80  # not in the middle of one
+        return (np.cumsum(letters) - 1)[np.minimum(starts, len(letters) - 1)]
 
     def count_all(self, texts: Sequence[str]) -> list[int]:
         """One number a text, in order."""
@@ -67,11 +81,11 @@ def counter(encoding: str) -> Counter:
         raise ValueError(f"no encoding {encoding!r} on board; known: {', '.join(_FILES)}")
     with _lock:
         if encoding not in _counters:
-            _counters[encoding] = Counter(_load(encoding))
+            _counters[encoding] = _load(encoding)
         return _counters[encoding]
 
 
-def _load(name: str) -> tiktoken.Encoding:
+def _load(name: str) -> Counter:
     ranks: dict[bytes, int] = {}
     with (_FOLDER / _FILES[name]).open("rb") as lines:
         for line in lines:
@@ -79,8 +93,10 @@ def _load(name: str) -> tiktoken.Encoding:
             ranks[a2b_base64(token)] = int(rank)
     pattern = (_FOLDER / f"{name}.pattern").read_text("utf-8").strip()
     encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    lengths = np.zeros(max(ranks.values()) + 1, np.uint16)
+    lengths[list(ranks.values())] = [len(token) for token in ranks]
     ranks.clear()  # the encoder has its own copy; ours would cost 24 MB for the life of the process
-    return encoding
+    return Counter(encoding, lengths)
 
 
 def _pieces(text: str) -> Iterator[str]:
