@@ -30,6 +30,7 @@ TABLE = {
     "whitespace": "compressors.whitespace:Whitespace",
     "lexical": "compressors.lexical:Lexical",
     "structured": "compressors.structured:Structured",
+    "passages": "compressors.passages:Passages",
 }
 
 

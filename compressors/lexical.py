@@ -79,12 +79,12 @@ class Lexical:
 def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float]:
     """One score a unit, 0..1, in steps of 0.0001 so that rounding on another machine changes nothing."""
     found = passages(task, units)
-    words = [_stems(task.text[start:end]) for start, end in units]
-    headings = [[word for word in _stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
+    words = [stems(task.text[start:end]) for start, end in units]
+    headings = [[word for word in stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
     names = [heading or words[p.first][:_NAME] for p, heading in zip(found, headings, strict=True)]
-    query = _stems(task.question)
+    query = stems(task.question)
     if set(query).isdisjoint(word for group in (*words, *headings) for word in group):
-        query = _telling(words, weights.keywords)
+        query = telling(words, weights.keywords)
     numbers = {word: i for i, word in enumerate(dict.fromkeys([*query, *chain.from_iterable(names)]), 1)}
     ids = [[numbers.get(word, 0) for word in group] for group in words]
     heads = [[numbers[word] for word in heading] for heading in headings]
@@ -150,12 +150,13 @@ def _is_heading(text: str, unit: Span) -> bool:
     return ends_line and len(solid) <= _HEADING and (solid[-1].isalnum() or solid[-1] in ":*#=")
 
 
-def _stems(text: str) -> list[str]:
+def stems(text: str) -> list[str]:
+    """Index terms: first characters of each word, and whole words that are longer."""
     words = spans.terms(text)
     return [word[:_STEM] for word in words] + [word for word in words if len(word) > _STEM]
 
 
-def _telling(words: Sequence[Sequence[str]], most: int) -> list[str]:
+def telling(words: Sequence[Sequence[str]], most: int) -> list[str]:
     """Words that several units share, but not most of them; ties go to the one that comes first."""
     shared = Counter(word for unit in words for word in dict.fromkeys(unit))
     worth = {word: n * log(len(words) / n) for word, n in shared.items() if n > 1}
