@@ -1,6 +1,6 @@
 """Policies as they are written in TOML: the keys, what they may hold, and the `RulePolicy` that a table stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -30,7 +30,7 @@ class RangeTable(Struct):
 
 
 class RuleTable(Struct):
-    compressor: Annotated[str | None, Meta(description="who shortens: a name in `compressors`")] = None
+    compressor: Annotated[str | None, Meta(description="who shortens: a name in `compressors`, or the NAME of a `[compressor.NAME]`")] = None
     rate: Annotated[Share | None, Meta(description="the share of the tokens that stays; 1.0: lossless")] = None
     tokens: Annotated[Amount | None, Meta(description="the number of tokens that stays")] = None
     threshold: Annotated[
@@ -69,9 +69,13 @@ AMOUNTS = ("rate", "tokens", "threshold", "ranges")
 
 
 def build(
-    tables: Mapping[str, object], parents: Mapping[str, object], complaints: list[Complaint]
+    tables: Mapping[str, object],
+    parents: Mapping[str, object],
+    complaints: list[Complaint],
+    shorteners: Collection[str] | None = None,
 ) -> dict[str, RulePolicy]:
-    """The policies that the `tables` stand for, by name; they may extend each other and the `parents`.
+    """The policies that the `tables` stand for, by name; they may extend each other and the `parents`. `shorteners`:
+    the names of the compressors that rules may name, None for those in `compressors`.
 
     Paths of complaints start with the policy's name. Where there are any, the policies are not to be used.
     """
@@ -85,6 +89,7 @@ def build(
             written = own and getattr(own, kind)
             if isinstance(written, dict):
                 _check_rule(kind, written, (name, kind), complaints)
+                _check_compressor(written, (name, kind), shorteners or compressors.names(), complaints)
             rule = _rule(_merged(kind, line), (name, kind), complaints if isinstance(written, dict) else [])
             if rule:
                 rules[kind] = rule
@@ -135,10 +140,14 @@ def _check_rule(kind: Kind, table: dict[str, object], at: Path, complaints: list
         complaints.append(Complaint((*at, "shared"), f"does not apply to {kind}", "this key in context only"))
     if rule is None:
         return
-    if rule.compressor is not None and rule.compressor not in compressors.names():
-        complaints.append(unknown((*at, "compressor"), rule.compressor, compressors.names(), "compressor"))
     if rule.ranges is not None:
         _ranges(rule.ranges, (*at, "ranges"), complaints)
+
+
+def _check_compressor(table: dict[str, object], at: Path, known: Collection[str], complaints: list[Complaint]) -> None:
+    named = table.get("compressor")
+    if isinstance(named, str) and named not in known:
+        complaints.append(unknown((*at, "compressor"), named, known, "compressor"))
 
 
 def _rule(merged: dict[str, object] | None, at: Path, complaints: list[Complaint]) -> Rule | None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from policies.base import Mode
-from policies.rules import RulePolicy
 from proxy.asgi import Receive, Scope, Send
 from proxy.endpoints import Gateway, Parts
 from proxy.pages import Health, Metrics, Readiness
@@ -24,7 +22,7 @@ class App:
         self._gateway = Gateway(parts)
         self._own: dict[str, Endpoint] = {
             "/healthz": Health(),
-            "/readyz": Readiness(self.obstacles),
+            "/readyz": Readiness(self.obstacles, self.troubles),
             "/metrics": Metrics(render_metrics),
         }
 
@@ -39,11 +37,12 @@ class App:
 
     def obstacles(self) -> tuple[str, ...]:
         """Why no new request should come here, one sentence each."""
-        settings = self._parts.current()
-        used = [settings.policies.get(route.policy) for route in settings.routes]
-        rules = [policy for policy in used if isinstance(policy, RulePolicy) and policy.mode is not Mode.OFF]
-        missing = self._parts.pipeline.missing(sorted({name for policy in rules for name in policy.compressors}))
+        missing = self._parts.pipeline.missing(self._parts.current())
         return (*missing, "shutting down") if self._draining else missing
+
+    def troubles(self) -> tuple[str, ...]:
+        """What does not work as it should, though requests may come, one sentence each."""
+        return self._parts.pipeline.troubles(self._parts.current())
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

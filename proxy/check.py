@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from compressors import CompressionError, load
-from policies.base import Mode
 from policies.presets import PRESETS
 from policies.routes import Route
-from policies.rules import RulePolicy
+from proxy.chosen import called_for
 from proxy.config import ConfigError, Problem
-from proxy.settings import Settings
+from proxy.loading import is_neural
+from proxy.settings import Chosen, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +30,25 @@ class Checked:
         return not self.problems and not self.obstacles
 
 
-def check(read: Callable[[], Settings]) -> Checked:
-    """`read` gives the settings or raises `ConfigError`, as `proxy.config.load` does. No file is written."""
+def check(read: Callable[[], Settings], warm_up: bool = False) -> Checked:
+    """`read` gives the settings or raises `ConfigError`, as `proxy.config.load` does. No file is written. `warm_up`:
+    models are loaded and run once, too, which takes a while."""
     try:
         settings = read()
     except ConfigError as error:
         return Checked(problems=error.problems)
-    return Checked((), (*_missing(settings), *_unwritable(settings.ledger)), _lines(settings))
+    return Checked((), (*_missing(settings, warm_up), *_unwritable(settings.ledger)), _lines(settings))
 
 
-def _missing(settings: Settings) -> list[str]:
-    """One sentence for each compressor that a route can call for and that does not load."""
-    used = [policy for name, policy in settings.policies.items() if name in {r.policy for r in settings.routes}]
-    active = [policy for policy in used if isinstance(policy, RulePolicy) and policy.mode is not Mode.OFF]
+def _missing(settings: Settings, warm_up: bool) -> list[str]:
+    """One sentence for each compressor that a route can call for and that does not load, or whose model does not."""
     sentences = []
-    for name in sorted({name for policy in active for name in policy.compressors}):
+    for name in called_for(settings):
+        one = settings.compressors.get(name, Chosen(name))
         try:
-            load(name)
+            compressor = load(one.use, one.settings)
+            if warm_up and is_neural(compressor):
+                compressor.warm_up()
         except (CompressionError, ImportError, AttributeError) as error:
             sentences.append(f"the compressor {name!r} does not load: {error}")
     return sentences
@@ -66,12 +70,23 @@ def _lines(settings: Settings) -> tuple[str, ...]:
     routes = [_route(route, settings) for route in settings.routes]
     if not any(route.catches_all for route in settings.routes):
         routes.append("other requests: refused, since no route takes them")
+    routes.extend(_compressor(name, settings) for name in called_for(settings) if name in settings.compressors)
     policies, upstreams = {r.policy for r in settings.routes}, {r.upstream for r in settings.routes}
     unused = [
         *(f"policy {name}: no route uses it" for name in settings.policies if name not in {*policies, *PRESETS}),
+        *(f"compressor {name}: no route uses it" for name in settings.compressors if name not in called_for(settings)),
         *(f"upstream {name}: no route uses it" for name in settings.upstreams if name not in upstreams),
     ]
     return (*routes, *unused, f"ledger: {settings.ledger or 'none'}")
+
+
+def _compressor(name: str, settings: Settings) -> str:
+    """What stands behind a name of the operator's own, with the settings that are not the defaults."""
+    one = settings.compressors[name]
+    given = msgspec.structs.asdict(one.settings) if one.settings else {}
+    plain = msgspec.structs.asdict(type(one.settings)()) if one.settings else {}
+    said = ", ".join(f"{key} {value}" for key, value in given.items() if value != plain[key])
+    return f"compressor {name}: {one.use}" + f" ({said})" * bool(said)
 
 
 def _route(route: Route, settings: Settings) -> str:

@@ -176,7 +176,7 @@ def _report(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from proxy.check import check
 
-    checked = check(lambda: _load(options))
+    checked = check(lambda: _load(options), warm_up=True)
     for line in checked.lines:
         print(line)
     for problem in (*checked.problems, *checked.obstacles):

@@ -13,10 +13,10 @@ from policies.routes import Route, hash_key, match, needs_key, needs_model
 from proxy import sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
-from proxy.headers import bearer_token, content_coding, is_event_stream, is_json, printable
+from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, printable
 from proxy.intake import Client, check
 from proxy.override import asked, choose
-from proxy.pipeline import Pipeline
+from proxy.pipeline import Asked, Pipeline
 from proxy.savings import Measured, Meter, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 from proxy.wire import peek
@@ -139,7 +139,9 @@ class Exchange:
         return body
 
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
-        prepared = await self.parts.pipeline.prepare(body, policy)
+        assert self.route is not None
+        tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
+        prepared = await self.parts.pipeline.prepare(body, policy, Asked(tenant, self.settings.compressors))
         self.measured = prepared.measured
         return prepared.body
 

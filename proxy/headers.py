@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from proxy.asgi import Header
 
+CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"))
+
 
 def value(headers: Sequence[Header], name: bytes) -> bytes:
     """The first value, in lower case; empty where there is none."""
@@ -30,6 +32,11 @@ def bearer_token(headers: Sequence[Header]) -> bytes:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].strip()
     return b""
+
+
+def credentials(headers: Sequence[Header]) -> list[bytes]:
+    """All that says who calls, in order."""
+    return [name + b":" + value for name, value in headers if name in CREDENTIALS]
 
 
 def connection_named(headers: Sequence[Header]) -> frozenset[bytes]:

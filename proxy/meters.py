@@ -24,6 +24,7 @@ from proxy.genai import EventMeter, MetricsMeter, SpanMeter
 from proxy.ledger import plain
 from proxy.savings import Meter, Savings, Usage
 from proxy.settings import Settings
+from proxy.span_cache import Stats
 
 _EXPORTERS = {
     "TRACES": ("trace_exporter", "OTLPSpanExporter"),
@@ -73,6 +74,21 @@ class Telemetry:
         self.provider.get_meter("laconic").create_observable_counter(
             "laconic.ledger.dropped", [observe], "{request}", "Requests that are missing from the ledger"
         )
+
+    def watch_cache(self, stats: Callable[[], Stats]) -> None:
+        """Shows what the cache of spans holds and how often it helped."""
+        meter = self.provider.get_meter("laconic")
+
+        def looks(_: CallbackOptions) -> Iterable[Observation]:
+            now = stats()
+            yield Observation(now.hits, {"laconic.found": "hit"})
+            yield Observation(now.misses, {"laconic.found": "miss"})
+
+        def size(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(stats().bytes)
+
+        meter.create_observable_counter("laconic.cache.lookups", [looks], "{lookup}", "Texts looked up in the cache")
+        meter.create_observable_gauge("laconic.cache.size", [size], "By", "Memory that the cache of spans takes")
 
     def close(self) -> None:
         """Sends what is waiting, for as long as the exporters' own time limits allow."""

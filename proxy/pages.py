@@ -17,15 +17,20 @@ class Health:
 
 
 class Readiness:
-    """Whether new requests should come here: 503 with the reasons while something configured cannot run."""
+    """Whether new requests should come here: 503 with the reasons while something configured cannot run. `troubles`
+    are reasons to call it degraded only: a model that is there has failed when last used."""
 
-    def __init__(self, obstacles: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, obstacles: Callable[[], Sequence[str]], troubles: Callable[[], Sequence[str]] = lambda: ()
+    ) -> None:
         self._obstacles = obstacles
+        self._troubles = troubles
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive
-        obstacles = self._obstacles()
-        status = {"status": "not ready" if obstacles else "ready", "reasons": list(obstacles)}
+        obstacles, troubles = self._obstacles(), self._troubles()
+        word = "not ready" if obstacles else "degraded" if troubles else "ready"
+        status = {"status": word, "reasons": [*obstacles, *troubles]}
         await respond(send, 503 if obstacles else 200, msgspec.json.encode(status), JSON)
 
 

@@ -4,41 +4,59 @@ import asyncio
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import compressors
-from compressors.base import CompressionError, Compressor, Overloaded
+from compressors import Cancelled, Compressor, Overloaded, Unavailable
+from compressors.cancel import watched
 from compressors.worker import Worker
 from policies.base import Mode, Policy
+from proxy.chosen import called_for
+from proxy.loading import Compressors, Loading, is_neural, key_of
 from proxy.savings import Measured, Outcome
-from proxy.settings import Compression
-from proxy.shorten import Stages, shorten
+from proxy.settings import Chosen, Compression, Settings
+from proxy.shorten import Abandoned, Shortened, Stages, shorten
+from proxy.span_cache import Remembering, SpanCache
 from proxy.wire import UnknownShape, peek
 
 log = logging.getLogger("laconic.pipeline")
 
+REMEMBERED: frozenset[str] = frozenset()
+"""Compressors without a model whose results are kept, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What goes upstream, and what was found out on the way."""
+    """What goes upstream, and what was found out on the way. `shortened`: where a shorter body goes, all about it."""
 
     body: bytes
     measured: Measured
+    shortened: Shortened | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """By whom and under which settings. `tenant` tells callers apart: their credentials, and where they came in.
+    `compressors` are those of the settings that the request began with."""
+
+    tenant: bytes = field(default=b"", repr=False)
+    compressors: Mapping[str, Chosen] = field(default_factory=dict)
 
 
 class Pipeline:
-    """Runs bodies through their policies on a bounded set of threads."""
+    """Runs bodies through their policies on a bounded set of threads. `load` stands in for the table of compressors;
+    settings of their own then count for nothing."""
 
-    def __init__(self, compression: Compression, load: Callable[[str], Compressor] = compressors.load) -> None:
-        self._load = load
+    def __init__(self, compression: Compression, load: Callable[[str], Compressor] | None = None) -> None:
+        self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
         self._deadline = compression.deadline_ms / 1000
         self._worker = Worker(compression.workers, compression.queue)
-        self._loaded: dict[str, Compressor] = {}
+        self.cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
 
-    async def prepare(self, body: bytes, policy: Policy) -> Prepared:
+    async def prepare(self, body: bytes, policy: Policy, asked: Asked = Asked()) -> Prepared:
         """The body to send. Never raises; on any trouble it is the very bytes that came."""
         if policy.mode is Mode.OFF:
             return Prepared(body, Measured(Outcome.BYPASSED, "policy off", peek(body).model))
@@ -48,15 +66,19 @@ class Pipeline:
         work: Future[Prepared] | None = None
         deadline: asyncio.Timeout | None = None
         try:
-            work = self._worker.submit(self._story, body, policy, stages)
+            work = self._worker.submit(self._story, body, policy, stages, asked)
             async with asyncio.timeout(self._deadline) as deadline:
                 return await asyncio.wrap_future(work)
         except UnknownShape as error:
             outcome, reason = Outcome.UNTOUCHED, str(error)
         except Overloaded:
             outcome, reason = Outcome.FAILED_OPEN, "overloaded"
+        except Loading:
+            outcome, reason = Outcome.FAILED_OPEN, "model loading"
+        except Unavailable:  # the log has told why, once, and /readyz tells
+            outcome, reason = Outcome.FAILED_OPEN, "model unavailable"
         except Exception as error:  # noqa: BLE001  whatever a compressor or a rule does, the request goes on
-            late = deadline is not None and deadline.expired()
+            late = (deadline is not None and deadline.expired()) or isinstance(error, (Abandoned, Cancelled))
             outcome, reason = Outcome.FAILED_OPEN, "deadline" if late else f"error: {type(error).__name__}"
             # The message may quote the prompt: the type and the places are enough to find the fault.
             if not late:
@@ -68,31 +90,43 @@ class Pipeline:
         spent = (perf_counter() - started) * 1000
         return Prepared(body, Measured(outcome, reason, peek(body).model, stages=(("failed", spent),)))
 
-    def _story(self, body: bytes, policy: Policy, stages: Stages) -> Prepared:
+    def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
         stages.lap("queue")
-        result = shorten(body, policy, self.load, stages)
+        with watched(stages.alive):
+            result = shorten(body, policy, lambda name: self._use(name, asked), stages)
         measured = result.measured
         if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:
             measured = replace(measured, outcome=Outcome.AUDITED, reason="audit: the original was sent")
         compressed = measured.outcome is Outcome.COMPRESSED
-        return Prepared(result.body if compressed else body, measured)
+        return Prepared(result.body, measured, result) if compressed else Prepared(body, measured)
 
-    def load(self, name: str) -> Compressor:
-        """The compressor of this name, made once."""
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+    def _use(self, name: str, asked: Asked) -> Compressor:
+        """The compressor of this name, with what it found before where looking that up is quicker than finding it."""
+        found = self._compressors.get(name, asked.compressors)
+        use, settings = key_of(name, asked.compressors)
+        if self.cache is None or not (is_neural(found.compressor) or use in REMEMBERED):
+            return found
+        version = found.compressor.version if is_neural(found.compressor) else ""
+        whose = self.cache.digest(asked.tenant, use.encode(), settings, version.encode())
+        return Remembering(found, self.cache, whose)
 
-    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Why compressors of these names cannot run, one sentence each; nothing where all can."""
-        problems = []
-        for name in names:
-            try:
-                self.load(name)
-            except (CompressionError, ImportError) as error:
-                problems.append(f"{name}: {error}")
-        return tuple(problems)
+    def missing(self, settings: Settings) -> tuple[str, ...]:
+        """Why compressors that a route can call for cannot run now, one sentence each. Begins to load their models."""
+        return self._compressors.obstacles(called_for(settings), settings.compressors)
+
+    def troubles(self, settings: Settings) -> tuple[str, ...]:
+        """Which of them are loaded and have failed all the same when last used, one sentence each."""
+        return self._compressors.troubles(called_for(settings), settings.compressors)
+
+    def settle(self, settings: Settings) -> tuple[str, ...]:
+        """`missing`, once every model has been loaded or has failed to. Waits: not for the event loop."""
+        return self._compressors.settle(called_for(settings), settings.compressors)
+
+    def keep_only(self, settings: Settings) -> None:
+        """Lets go of compressors that no route of these settings calls for."""
+        self._compressors.keep_only(called_for(settings), settings.compressors)
 
     def close(self) -> None:
         """Drops queued work and ends the threads."""
         self._worker.close()
+        self._compressors.close()

@@ -41,9 +41,24 @@ class CompressionTable(Struct):
         Milliseconds, Meta(description="for queueing and computing; past it, the original is sent")
     ] = _COMPRESSION.deadline_ms
     workers: Annotated[Few, Meta(description="threads that compress")] = _COMPRESSION.workers
+    cache_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            title="a whole number from 0 to 1000000",
+            description="memory for what compressors found in texts that come again, in MiB; 0: none",
+        ),
+    ] = _COMPRESSION.cache_mb
     queue: Annotated[Amount, Meta(description="requests that may wait for a thread; more are sent as they are")] = (
         _COMPRESSION.queue
     )
+
+
+class CompressorTable(Struct):
+    """What every compressor takes; the other keys are the settings of the one that is used."""
+
+    use: Annotated[Text | None, Meta(description="the compressor; without it, the one that is called NAME")] = None
 
 
 class LedgerTable(Struct):
@@ -95,4 +110,5 @@ class FileTable(Struct):
     upstream: Tables = {}
     route: Annotated[list[dict[str, object]], Meta(title="[[route]] tables")] = []
     policy: Tables = {}
+    compressor: Tables = {}
     prices: Tables = {}

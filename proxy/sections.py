@@ -1,18 +1,20 @@
 """The tables of a configuration file, one by one, into settings, with every complaint about them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path as File
 from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
 
+import compressors
 from policies import written
 from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
+from proxy.chosen import chosen
 from proxy.pricing import parse_overrides
 from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
 from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
@@ -35,7 +37,8 @@ class Sections:
         server = read(ServerTable, file.server, ("server",), self._complaints) or ServerTable()
         compression = read(CompressionTable, file.compression, ("compression",), self._complaints) or CompressionTable()
         upstreams = self._upstreams(file.upstream or OPENAI)
-        policies = PRESETS | self._policies(file.policy)
+        own = chosen(file.compressor, self._folder, self._complaints)
+        policies = PRESETS | self._policies(file.policy, [*compressors.names(), *file.compressor])
         limits = Limits(
             body_bytes=server.max_body_mb * 2**20,
             header_bytes=server.max_header_kb * 2**10,
@@ -54,9 +57,12 @@ class Sections:
             host=server.host,
             port=server.port,
             limits=limits,
-            compression=Compression(compression.deadline_ms, compression.workers, compression.queue),
+            compression=Compression(
+                compression.deadline_ms, compression.workers, compression.queue, compression.cache_mb
+            ),
             ledger=self._ledger(file.ledger),
             prices=file.prices,
+            compressors=own,
         )
 
     def _complain(self, path: Path, message: str, allowed: str = "") -> None:
@@ -109,11 +115,11 @@ class Sections:
             self._complain(at, "names a key with characters that no header may carry")
         return key
 
-    def _policies(self, tables: Mapping[str, object]) -> dict[str, RulePolicy]:
+    def _policies(self, tables: Mapping[str, object], known: Collection[str]) -> dict[str, RulePolicy]:
         for name in tables.keys() & PRESETS.keys():
             self._complain(("policy", name), "is the name of a preset", f'another name, with extends = "{name}"')
         found: list[Complaint] = []
-        built = written.build(tables, TABLES, found)
+        built = written.build(tables, TABLES, found, known)
         self._complaints.extend(replace(complaint, path=("policy", *complaint.path)) for complaint in found)
         return built
 

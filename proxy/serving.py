@@ -27,10 +27,11 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    current = Current(settings, load)
+    pipeline = Pipeline(settings.compression)
+    current = Current(settings, load, pipeline.settle)
     with ExitStack() as stack:
         try:
-            app = _app(current, stack)
+            app = _app(current, pipeline, stack)
             listener = stack.enter_context(listen(settings.host, settings.port))
         except (LedgerError, TelemetryError) as error:
             return _refused(str(error))
@@ -38,11 +39,12 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
             return _refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
         tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
         print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
-        run(app, listener, settings.limits, lambda: _reload(current))
+        pipeline.missing(settings)  # models are loaded from here on, not from the first request on
+        run(app, listener, settings.limits, lambda: _reload(current, pipeline))
     return 0
 
 
-def _app(current: Current, stack: ExitStack) -> App:
+def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
     """The app with its meters; what must be closed at the end goes onto the stack."""
     settings = current.current()
     told = telemetry(os.environ, current.current)
@@ -54,11 +56,14 @@ def _app(current: Current, stack: ExitStack) -> App:
         told.watch_ledger(lambda: ledger.dropped)
         meters.append(ledger)
     price = partial(saved_usd, overrides=parse_overrides(settings.prices, []))
-    return create_app(current.current, Pipeline(settings.compression), meters, price, told.render_metrics)
+    if pipeline.cache is not None:
+        told.watch_cache(pipeline.cache.stats)
+    return create_app(current.current, pipeline, meters, price, told.render_metrics)
 
 
-def _reload(current: Current) -> None:
+def _reload(current: Current, pipeline: Pipeline) -> None:
     current.reload()
+    pipeline.keep_only(current.current())
 
 
 def screen(settings: Settings, checked: Checked) -> list[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from policies.base import Policy
 from policies.routes import Route
 
@@ -41,11 +43,21 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """`deadline_ms` covers queueing and computing; `workers` threads, `queue` waiting tasks at most."""
+    """`deadline_ms` covers queueing and computing; `workers` threads, `queue` waiting tasks at most; `cache_mb` for
+    what compressors found, 0: none is kept."""
 
     deadline_ms: float = 1500.0
     workers: int = 2
     queue: int = 64
+    cache_mb: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a name of a compressor stands for: a registered one (`use`) and its settings, None for its defaults."""
+
+    use: str
+    settings: Struct | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +71,4 @@ class Settings:
     compression: Compression = Compression()
     ledger: str | None = None  # path of the SQLite file; None: not kept
     prices: Mapping[str, object] = field(default_factory=dict)  # overrides, see proxy.pricing
+    compressors: Mapping[str, Chosen] = field(default_factory=dict)  # other names are those of `compressors`

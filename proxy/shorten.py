@@ -52,12 +52,12 @@ class Stages:
     """Milliseconds by stage, in order. `lap` ends a stage, and the work too where nobody waits for it any more."""
 
     def __init__(self, alive: Callable[[], bool] = lambda: True) -> None:
-        self._alive = alive
+        self.alive = alive
         self._at = perf_counter()
         self.laps: list[tuple[str, float]] = []
 
     def lap(self, name: str) -> None:
-        if not self._alive():
+        if not self.alive():
             raise Abandoned(name)
         now = perf_counter()
         self.laps.append((name, (now - self._at) * 1000))

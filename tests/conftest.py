@@ -1,13 +1,16 @@
 """Fixtures that more than one file needs: a fake provider, and the real app in front of it."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import pytest
 from provider import Provider, provider
 
+import compressors
 from policies.presets import PRESETS
 from policies.routes import Route
 from proxy.app import create_app
@@ -33,6 +36,22 @@ class Told:
 
     def record(self, savings: Savings) -> None:
         self.records.append(savings)
+
+
+Register = Callable[[str, object], None]
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Register:
+    """Puts a compressor (whatever makes one) under a name into the table for one test."""
+
+    def add(name: str, made: object) -> None:
+        module = ModuleType(f"stand_in_{name}")
+        module.Made = made  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(compressors.TABLE, name, f"{module.__name__}:Made")
+
+    return add
 
 
 @pytest.fixture

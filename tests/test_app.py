@@ -9,6 +9,7 @@ from raw import ask, chat, request
 from policies.presets import PRESETS
 from policies.routes import Route
 from proxy.app import create_app
+from proxy.chosen import called_for
 from proxy.pipeline import Pipeline
 from proxy.server import running
 from proxy.settings import Compression, Settings, Upstream
@@ -17,9 +18,8 @@ from proxy.settings import Compression, Settings, Upstream
 class Crippled(Pipeline):
     """Lacks one compressor."""
 
-    def missing(self, names: object) -> tuple[str, ...]:
-        assert isinstance(names, list)
-        return ("lexical needs a word list that is not there",) if "lexical" in names else ()
+    def missing(self, settings: Settings) -> tuple[str, ...]:
+        return ("lexical needs a word list that is not there",) if "lexical" in called_for(settings) else ()
 
 
 def settings(policy: str, url: str = "http://127.0.0.1:1") -> Settings:

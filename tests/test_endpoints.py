@@ -13,7 +13,7 @@ from raw import Header, ask, chat, connected, more, read_all, read_head, request
 from policies.base import Policy
 from policies.presets import PRESETS
 from policies.routes import Route, hash_key
-from proxy.pipeline import Pipeline, Prepared
+from proxy.pipeline import Asked, Pipeline, Prepared
 from proxy.savings import Measured, Outcome, Usage
 from proxy.settings import Settings, Timeouts, Upstream
 
@@ -22,10 +22,13 @@ ODD = (
 )
 
 
+NOBODY = Asked()
+
+
 class Shortening(Pipeline):
     """Stands for the real pipeline where a test needs to know the bytes that come out."""
 
-    async def prepare(self, body: bytes, policy: Policy) -> Prepared:
+    async def prepare(self, body: bytes, policy: Policy, asked: Asked = NOBODY) -> Prepared:
         del policy
         reason = "ten tokens went, naïvely"
         measured = Measured(
@@ -41,7 +44,7 @@ class Slow(Pipeline):
         super().__init__(Settings({}, (), {}).compression)
         self.started, self.cancelled = threading.Event(), threading.Event()
 
-    async def prepare(self, body: bytes, policy: Policy) -> Prepared:
+    async def prepare(self, body: bytes, policy: Policy, asked: Asked = NOBODY) -> Prepared:
         import asyncio
 
         self.started.set()
@@ -50,7 +53,7 @@ class Slow(Pipeline):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        return await super().prepare(body, policy)
+        return await super().prepare(body, policy, asked)
 
 
 def one_route(url: str, policy: str = "balanced", **more: object) -> Settings:

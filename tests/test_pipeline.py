@@ -6,15 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from compressors.base import Compressor, Kept, Rate, Task, UnknownCompressor
 from policies.base import Kind, Mode, Plan, Segment, Step
+from policies.presets import PRESETS
+from policies.routes import Route
 from proxy.pipeline import Pipeline, Prepared
 from proxy.savings import Outcome
-from proxy.settings import Compression
+from proxy.settings import Compression, Settings
 
 SENTENCES = [f"Sentence number {n} talks about the harbour and its {n} cranes." for n in range(40)]
 BODY = json.dumps(
@@ -214,8 +216,11 @@ def test_off_reads_nothing_but_the_model() -> None:
 def test_missing_names_the_compressors_that_cannot_run() -> None:
     pipeline = Pipeline(Compression())
     try:
-        assert pipeline.missing(["whitespace"]) == ()
-        (problem,) = pipeline.missing(["whitespace", "nonsense"])
+        routes = (Route("all", "up", "mine"),)
+        assert pipeline.missing(Settings({}, routes, {"mine": PRESETS["safe"]})) == ()
+        rule = replace(PRESETS["safe"].rules[Kind.CONTEXT], compressor="nonsense")
+        policy = replace(PRESETS["safe"], rules={**PRESETS["safe"].rules, Kind.CODE: rule})
+        (problem,) = pipeline.missing(Settings({}, routes, {"mine": policy}))
         assert problem.startswith("nonsense: no compressor is called 'nonsense'")
     finally:
         pipeline.close()

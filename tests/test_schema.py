@@ -7,17 +7,28 @@ from pathlib import Path
 
 import msgspec
 
+import compressors
 from policies.tables import allowed, described
 from policies.written import PolicyTable, RangeTable, RuleTable
 from proxy.config import load
 from proxy.pricing import PriceTable
-from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
+from proxy.schema import (
+    CompressionTable,
+    CompressorTable,
+    FileTable,
+    HeaderTable,
+    LedgerTable,
+    RouteTable,
+    ServerTable,
+    UpstreamTable,
+)
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "configuration.md"
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "server": ServerTable,
     "compression": CompressionTable,
+    "compressor": CompressorTable,
     "ledger": LedgerTable,
     "upstream": UpstreamTable,
     "route": RouteTable,
@@ -47,20 +58,34 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value)}`"
 
 
+def settings_of_compressors() -> dict[str, type[msgspec.Struct]]:
+    return {name: shape for name in compressors.TABLE if (shape := compressors.settings_of(name))}
+
+
+def every_compressor() -> str:
+    """A table for each compressor that takes settings."""
+    shapes = settings_of_compressors()
+    return "\n".join(f'### `use = "{name}"`\n\n{table(shape)}' for name, shape in shapes.items())
+
+
 def rendered(document: str) -> str:
-    return BLOCK.sub(lambda block: block[1] + table(SHAPES[block[2]]) + block[3], document)
+    def fill(block: re.Match[str]) -> str:
+        return block[1] + (every_compressor() if block[2] == "settings" else table(SHAPES[block[2]])) + block[3]
+
+    return BLOCK.sub(fill, document)
 
 
 def test_the_documented_keys_are_those_of_the_code() -> None:
     """Run this file as a script when it fails."""
     document = DOCUMENT.read_text("utf-8")
     assert rendered(document) == document
-    assert {name for _, name, _ in BLOCK.findall(document)} == set(SHAPES)
+    assert {name for _, name, _ in BLOCK.findall(document)} == {*SHAPES, "settings"}
 
 
 def test_every_key_says_what_it_is_for() -> None:
+    shapes = SHAPES | settings_of_compressors()
     silent = [
-        f"{name}.{f.name}" for name, s in SHAPES.items() for f in msgspec.structs.fields(s) if not described(f.type)
+        f"{name}.{f.name}" for name, s in shapes.items() for f in msgspec.structs.fields(s) if not described(f.type)
     ]
     assert silent == []
 

@@ -1,0 +1,144 @@
+"""What compressors found in texts that come again, so that a conversation costs only its new turns.
+
+A key is a keyed digest over all that a result depends on, the caller included; the key of the digest is drawn when the
+process starts. A value is the spans that stay, as numbers. So no text of a prompt is kept, and no caller can meet, or
+by the time that an answer takes find out about, what another one sent.
+"""
+
+import secrets
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Protocol
+
+from compressors import Kept, Span, Task
+
+OVERHEAD = 300
+"""Bytes that an entry takes besides its numbers: two objects, a key, a place in the table."""
+_DIGEST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    hits: int
+    misses: int
+    entries: int
+    bytes: int
+
+
+class Compresses(Protocol):
+    def compress(self, tasks: Sequence[Task]) -> list[Kept]: ...
+
+
+class SpanCache:
+    """At most `limit` bytes of results, the least recently used ones leave first. Safe in any thread."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._secret = secrets.token_bytes(32)
+        self._kept: OrderedDict[bytes, array[int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._bytes = self._hits = self._misses = 0
+
+    def digest(self, *parts: bytes) -> bytes:
+        """A name for these parts, in this order, that nobody outside can make or undo."""
+        total = blake2b(key=self._secret, digest_size=_DIGEST)
+        for part in parts:
+            total.update(b"%d:" % len(part))
+            total.update(part)
+        return total.digest()
+
+    def get(self, key: bytes) -> Kept | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                self._misses += 1
+                return None
+            self._hits += 1
+            self._kept.move_to_end(key)
+        return _unpacked(found)
+
+    def put(self, key: bytes, kept: Kept) -> None:
+        numbers = _packed(kept)
+        if numbers is None:
+            return
+        with self._lock:
+            if (old := self._kept.pop(key, None)) is not None:
+                self._bytes -= _size(old)
+            self._kept[key] = numbers
+            self._bytes += _size(numbers)
+            while self._bytes > self._limit:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+    def stats(self) -> Stats:
+        with self._lock:
+            return Stats(self._hits, self._misses, len(self._kept), self._bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """A compressor that asks the cache first. `whose`: a digest of the caller, the compressor and its version."""
+
+    inner: Compresses
+    cache: SpanCache
+    whose: bytes
+
+    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
+        keys = [self._key(task) for task in tasks]
+        found: list[Kept | None] = [self.cache.get(key) for key in keys]
+        new = [task for task, kept in zip(tasks, found, strict=True) if kept is None]
+        made = self.inner.compress(new) if new else []
+        if len(made) != len(new):  # whoever asked sees that the count is wrong
+            return [kept for kept in found if kept is not None] + made
+        rest = iter(made)
+        results = []
+        for key, kept in zip(keys, found, strict=True):
+            if kept is None:
+                kept = next(rest)
+                self.cache.put(key, kept)
+            results.append(kept)
+        return results
+
+    def _key(self, task: Task) -> bytes:
+        return self.cache.digest(
+            self.whose,
+            _bytes(task.text),
+            _bytes(task.question),
+            _bytes(task.before),
+            repr(task.budget).encode(),
+            task.encoding.encode(),
+            _numbers(task.protected),
+            _numbers(task.documents),
+        )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _numbers(spans: Iterable[Span]) -> bytes:
+    return array("q", chain.from_iterable(spans)).tobytes()
+
+
+def _packed(kept: Kept) -> "array[int] | None":
+    """How many spans, the spans, the order; None for what is no result, so that it fails anew each time."""
+    if not isinstance(kept, Kept):
+        return None
+    try:
+        return array("I", chain((len(kept.spans),), chain.from_iterable(kept.spans), kept.order))
+    except (OverflowError, TypeError):
+        return None
+
+
+def _unpacked(numbers: "array[int]") -> Kept:
+    count = numbers[0]
+    edges = numbers[1 : 1 + 2 * count]
+    return Kept(tuple(zip(edges[::2], edges[1::2], strict=True)), order=tuple(numbers[1 + 2 * count :]))
+
+
+def _size(numbers: "array[int]") -> int:
+    return OVERHEAD + len(numbers) * numbers.itemsize
