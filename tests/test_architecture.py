@@ -24,6 +24,7 @@ PACKAGES = {
 """Each package, and which of them it may import."""
 HEAVY = {"torch", "transformers", "onnxruntime", "openvino"}
 NEURAL: set[str] = {
+    "compressors/causal_engine.py",
     "compressors/encoders/onnx.py",
     "compressors/encoders/torch.py",
     "compressors/token_classifier.py",

@@ -1,0 +1,212 @@
+"""Any causal language model of Hugging Face, asked one thing: how surprising is a token, given what stands before it.
+
+The surprise of a token is -ln p(token | the tokens before it), in nats. Rows are read in batches of about one length,
+texts that grow in a chain of which nothing is read twice.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressors import cancel
+from compressors.base import Span
+from compressors.causal_engine import Engine, Row, Surprises
+from compressors.checkpoint import Checkpoint, open_checkpoint
+
+__all__ = ["CausalModel", "Chain", "Encoded", "Row", "Surprises", "causal"]
+
+_LONGEST = 4096  # tokens; what stands further back says little about the next token, and attention costs its square
+_ROWS = 512  # tokens of a batch on a CPU, where larger ones are not faster
+_GPU_ROWS = 16_384
+_WASTE = 1.05  # padded tokens a real one on a CPU, where padding is paid in full
+_GPU_WASTE = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tokens of a text: their ids and their spans of it. Tokens that share a character have the same span."""
+
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+class CausalModel:
+    """One model on one device in one precision, loaded when first asked. Safe to call from several threads."""
+
+    def __init__(self, checkpoint: Checkpoint, device_name: str, precision: str) -> None:
+        self.checkpoint = checkpoint
+        self.version = f"{checkpoint.version} {device_name} {precision}"
+        self._name, self._precision = device_name, precision
+        self._lock = threading.Lock()
+
+    @cached_property
+    def longest(self) -> int:
+        """The most tokens that are read at once."""
+        config = self.checkpoint.config
+        config = config.get("text_config", config)
+        keys = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
+        return min(next((int(config[key]) for key in keys if config.get(key)), _LONGEST), _LONGEST)
+
+    @cached_property
+    def bos(self) -> tuple[int, ...]:
+        """What begins a text: what the tokenizer puts there by itself, else the model's token for it, else nothing."""
+        own = tuple(self._tokenizer.encode("").ids)
+        begin = self.checkpoint.config.get("bos_token_id")
+        return own or ((begin,) if isinstance(begin, int) else ())
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """A copy of the checkpoint's: in this one, the names of special tokens are text like any other."""
+        shared = self.checkpoint.tokenizer
+        own = type(shared).from_str(shared.to_str())
+        own.encode_special_tokens = True
+        return own
+
+    def encode(self, text: str) -> Encoded:
+        """The tokens of a text, without any that the tokenizer would add around it."""
+        clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _torn(text) else text
+        found = self._tokenizer.encode(clean, add_special_tokens=False)
+        return Encoded(tuple(found.ids), tuple(found.offsets))
+
+    def surprises(self, rows: Sequence[Row]) -> list[Surprises]:
+        """For each row the surprise of the tokens ids[start:], in nats.
+
+        A row of more than `longest` tokens is read in windows; then a token sees at least a quarter of that.
+        """
+        pieces = [(i, piece) for i, row in enumerate(rows) for piece in self._windows(row)]
+        found: list[list[Surprises]] = [[] for _ in rows]
+        scored: list[Surprises] = [np.empty(0, np.float32)] * len(pieces)
+        engine = self._engine
+        for batch in _batches([len(piece.ids) for _, piece in pieces], engine.on_gpu):
+            cancel.check()
+            chosen = [pieces[k][1] for k in batch]
+            for k, scores in zip(batch, self._run(partial(engine.rows, chosen)), strict=True):
+                scored[k] = scores
+        for (i, _), scores in zip(pieces, scored, strict=True):
+            found[i].append(scores)
+        return [np.concatenate(parts) if parts else np.empty(0, np.float32) for parts in found]
+
+    def chain(self) -> "Chain":
+        """A text that grows and may be cut back, of which nothing is read twice."""
+        return Chain(self._engine, self._run, self.longest)
+
+    def warm_up(self) -> None:
+        """Loads the model. Raises `Unavailable` where that is not possible."""
+        _ = self._engine
+
+    def _windows(self, row: Row) -> Iterator[Row]:
+        ids, start = row.ids, max(row.start, 1)
+        head = list(self.bos) if tuple(ids[: len(self.bos)]) == self.bos else []
+        if len(ids) <= self.longest:
+            if start < len(ids):
+                yield Row(ids, start)
+            return
+        while start < len(ids):
+            end = min(len(ids), max(self.longest, start + self.longest - self.longest // 4 - len(head)))
+            first = max(0, end - self.longest)
+            if first:
+                first += len(head)
+                yield Row([*head, *ids[first:end]], start - first + len(head))
+            else:
+                yield Row(ids[:end], start)
+            start = end
+
+    def _run(self, job: Callable[[], Any]) -> Any:
+        with _one_at_a_time:
+            return job()
+
+    @property
+    def _engine(self) -> Engine:
+        with self._lock:
+            return self._loaded
+
+    @cached_property
+    def _loaded(self) -> Engine:
+        engine: Engine = self._run(lambda: Engine(self.checkpoint.folder, self._name, self._precision))
+        return engine
+
+
+class Chain:
+    """The cache of a growing text. For one thread at a time."""
+
+    def __init__(self, engine: Engine, run: Callable[[Callable[[], Any]], Any], longest: int) -> None:
+        self._engine, self._run, self._longest = engine, run, longest
+        self._cache = engine.cache()
+        self._hidden: Any = None  # what the model makes of each token that was read
+
+    def __len__(self) -> int:
+        return 0 if self._hidden is None else int(self._hidden.shape[0])
+
+    def extend(self, ids: Sequence[int], skip: int = 0) -> Surprises:
+        """Reads on, and gives the surprise of ids[skip:]; that of a text's very first token is NaN."""
+        if len(self) + len(ids) > self._longest:
+            raise ValueError(f"{len(self)} + {len(ids)} tokens: a chain holds at most {self._longest}")
+        if not ids:
+            return np.empty(0, np.float32)
+        return self._run(lambda: self._extend(ids, skip))  # type: ignore[no-any-return]
+
+    def crop(self, length: int) -> None:
+        """Forgets what was read after the first `length` tokens."""
+        if length >= len(self):
+            return
+        self._run(lambda: self._crop(length))
+
+    def _extend(self, ids: Sequence[int], skip: int) -> Surprises:
+        torch, known = self._engine.torch, len(self)
+        fresh, self._cache = self._engine.read([ids], self._cache)
+        self._hidden = fresh[0] if self._hidden is None else torch.cat([self._hidden, fresh[0]])
+        first = known + skip
+        scores = self._engine.surprise(self._hidden[max(first, 1) - 1 : -1], ids[max(skip, 1 - known) :])
+        return scores if first or skip else np.concatenate([[np.float32(np.nan)], scores])
+
+    def _crop(self, length: int) -> None:
+        self._hidden = self._hidden[:length] if length else None
+        self._cache = self._engine.crop(self._cache, length)
+
+
+def causal(model: str, device: str = "auto", precision: str = "auto") -> CausalModel:
+    """The causal language model of this name or folder; the same object for the same arguments.
+
+    Raises `Unavailable` where it is not on this machine.
+    """
+    checkpoint = open_checkpoint(model)
+    key = (checkpoint.folder, device, precision)
+    with _lock:
+        if key not in _models:
+            _models[key] = CausalModel(checkpoint, device, precision)
+        return _models[key]
+
+
+_models: dict[tuple[Path, str, str], CausalModel] = {}
+_lock = threading.Lock()
+_one_at_a_time = threading.Lock()  # until the device's own thread does this
+
+
+def _torn(text: str) -> bool:
+    """Whether half a surrogate pair stands in the text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _batches(lengths: Sequence[int], on_gpu: bool) -> Iterator[list[int]]:
+    """Indexes of rows to be read together: longest first, of about one length, so that little is padding."""
+    room, waste = (_GPU_ROWS, _GPU_WASTE) if on_gpu else (_ROWS, _WASTE)
+    batch: list[int] = []
+    real = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
+        if batch and (padded > room or padded > waste * (real + lengths[i])):
+            yield batch
+            batch, real = [], 0
+        batch.append(i)
+        real += lengths[i]
+    if batch:
+        yield batch
