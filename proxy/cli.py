@@ -86,7 +86,10 @@ def _compress_options(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--rate", type=float, help="share of the tokens to keep, above 0 and up to 1 (default 0.5)")
     size.add_argument("--tokens", type=int, help="how many tokens to keep")
     size.add_argument("--threshold", type=float, help="keep what scores at least this share of the best, 0 to 1")
-    parser.add_argument("--model", default="gpt-4o", help="whose tokens to count (default gpt-4o)")
+    parser.add_argument("--target", default="gpt-4o", metavar="MODEL", help="whose tokens to count (default gpt-4o)")
+    parser.add_argument("--model", metavar="DIR", help="the compressor's model: a folder, or a name on the hub")
+    parser.add_argument("--device", help="where its model runs: auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", help="in what it computes: auto, fp32, bf16, fp16 or int8")
     parser.add_argument("--jsonl", metavar="IN", type=Path, help="lines of {id, text, question?}")
     parser.add_argument("--out", metavar="OUT", type=Path, help="where the results of --jsonl go; goes on where it was")
 
@@ -123,23 +126,25 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _compress(options: argparse.Namespace) -> int:
-    from compressors import CompressionError, load
-    from proxy.texts import BadRecord, Shortening, shorten_lines, shorten_text
+    from compressors import CompressionError
+    from proxy.texts import BadRecord, BadSetting, Shortening, opened, settings_for, shorten_lines, shorten_text
     from proxy.tokens import encoding_for
 
     budget = _budget(options)
     if isinstance(budget, str):
         return _complain(budget)
-    how = Shortening(options.compressor, budget, options.question, encoding_for(options.model)[0])
     if (options.jsonl is None) != (options.out is None):
         return _complain("--jsonl IN and --out OUT go together")
+    given = {key: getattr(options, key) for key in ("model", "device", "precision")}
     try:
+        settings = settings_for(options.compressor, {key: value for key, value in given.items() if value is not None})
+        how = Shortening(options.compressor, budget, options.question, encoding_for(options.target)[0], settings)
         if options.jsonl is not None:
             return min(shorten_lines(options.jsonl, options.out, how, sys.stderr), 1)
-        result = shorten_text(sys.stdin.buffer.read().decode(), how, load(how.compressor))
+        result = shorten_text(sys.stdin.buffer.read().decode(), how, opened(how))
     except UnicodeDecodeError:
         return _complain("the text is not UTF-8")
-    except (CompressionError, BadRecord, OSError) as error:
+    except (CompressionError, BadSetting, BadRecord, OSError, ImportError) as error:
         return _complain(error)
     sys.stdout.write(result.text)
     print(f"{result.tokens_before} tokens before, {result.tokens_after} after, {result.ms:.1f} ms", file=sys.stderr)

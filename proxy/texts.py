@@ -1,30 +1,35 @@
 """`laconic compress`: shortens texts from standard input or a JSON Lines file; no proxy, no request."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TextIO
 
+from msgspec import Struct
 from rich.console import Console
 from rich.progress import track
 
-from compressors import Budget, Compressor, Task, load
+from compressors import Budget, Compressor, Task, load, settings_of
 from compressors.spans import join
 from compressors.tokenizers import counter
+from policies.tables import Complaint, keys, read
+from proxy.loading import is_neural
 
 START = b'{"id": '  # of each line that this command writes
 
 
 @dataclass(frozen=True, slots=True)
 class Shortening:
-    """How texts are to be shortened. `question` stands for records that bring none of their own."""
+    """How texts are to be shortened. `question` stands for records that bring none of their own; `settings` are the
+    compressor's, None for its defaults."""
 
     compressor: str
     budget: Budget
     question: str = ""
     encoding: str = "o200k_base"
+    settings: Struct | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,35 @@ class Result:
     ms: float
 
 
+class BadSetting(ValueError):
+    """A compressor does not take a setting, or not this value; the message says what it takes."""
+
+
 class BadRecord(ValueError):
     """A line of the input file cannot be used; the message says which and why."""
+
+
+def settings_for(name: str, given: Mapping[str, str]) -> Struct | None:
+    """The settings of a compressor from flags of the same names. Raises `BadSetting`, `UnknownCompressor`."""
+    shape = settings_of(name)
+    for key in given:
+        if shape is None or key not in keys(shape):
+            takes = f"it takes {', '.join(keys(shape))}" if shape else "it takes no settings"
+            hint = "; whose tokens to count is said with --target" * (key == "model")
+            raise BadSetting(f"--{key}: {name} has no such setting ({takes}){hint}")
+    complaints: list[Complaint] = []
+    settings = read(shape, dict(given), (), complaints) if shape else None
+    if complaints:
+        raise BadSetting(f"--{complaints[0].path[-1]} may be {complaints[0].allowed}")
+    return settings
+
+
+def opened(how: Shortening) -> Compressor:
+    """The compressor that is asked for, its model loaded. Raises `CompressionError`."""
+    compressor = load(how.compressor, how.settings)
+    if is_neural(compressor):
+        compressor.warm_up()
+    return compressor
 
 
 def shorten_text(text: str, how: Shortening, compressor: Compressor, question: str = "") -> Result:
@@ -57,7 +89,7 @@ def shorten_lines(source: Path, target: Path, how: Shortening, errors: TextIO) -
 
     Records whose id already stands in `target` are passed over, so that a run that was stopped goes on where it was.
     Lines that cannot be used are reported to `errors` and left out. Returns how many there were."""
-    compressor = load(how.compressor)
+    compressor = opened(how)
     done = _done(target)
     bad = 0
     with source.open(encoding="utf-8") as lines, target.open("a", encoding="utf-8") as out:

@@ -45,6 +45,14 @@ def test_compress_shortens_a_file_of_texts(tmp_path: Path) -> None:
         (["compress", "--tokens", "0"], "--tokens must be above 0"),
         (["compress", "--threshold", "2"], "--threshold must be from 0 to 1"),
         (["compress", "--compressor", "magic"], "no compressor is called 'magic'; known: ends, identity"),
+        (
+            ["compress", "--model", "gpt-4o"],
+            "--model: lexical has no such setting (it takes no settings); whose tokens",
+        ),
+        (
+            ["compress", "--compressor", "passages", "--device", "gpu"],
+            '--device may be "auto", "cpu", "cuda", "cuda:N"',
+        ),
         (["compress", "--jsonl", "x"], "--jsonl IN and --out OUT go together"),
         (["compress", "--jsonl", "missing.jsonl", "--out", "o"], "missing.jsonl"),
         (["explain", "missing.json"], "missing.json: No such file or directory"),
