@@ -115,7 +115,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 # Scripts without spaces are indexed by pairs of characters, and so is Hangul, whose words carry particles.
-_DENSE = (
+DENSE = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
     r"\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
@@ -124,10 +124,10 @@ _MARKS = (
     r"\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     r"\u0900-\u0963\u0966-\u0dff\u200c\u200d"
 )
-_LETTER = rf"[^\W_{_DENSE}]"
+_LETTER = rf"[^\W_{DENSE}]"
 _ASCII_TERM = re.compile(r"[a-z0-9]+")
-_TERM = re.compile(rf"[{_DENSE}]+|{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*")
-_DENSE_START = re.compile(rf"[{_DENSE}]")
+_TERM = re.compile(rf"[{DENSE}]+|{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*")
+_DENSE_START = re.compile(rf"[{DENSE}]")
 
 
 def terms(text: str) -> list[str]:
