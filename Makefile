@@ -2,9 +2,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 CLIENTS_VENV ?= $(VENV)-clients
+REFERENCE_VENV ?= $(VENV)-reference
 BIN := $(VENV)/bin
 
-.PHONY: test lint types check test-clients demo bench lock clean
+.PHONY: test lint types check test-clients test-reference demo bench lock clean
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
@@ -14,11 +15,15 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test test-clients
+check: lint test test-clients test-reference
 
 # Other vendors' clients. They have an environment of their own: their packages hold openai-python back.
 test-clients: $(CLIENTS_VENV)/.installed tests/clients/node_modules/.installed
 	$(CLIENTS_VENV)/bin/python -m pytest -q -m clients tests/clients
+
+# The published llmlingua on the same models. It runs as it is with older releases than ours.
+test-reference: $(REFERENCE_VENV)/.installed
+	$(REFERENCE_VENV)/bin/python -m pytest -q -m reference tests/reference
 
 demo: $(VENV)/.installed
 	$(BIN)/laconic demo
@@ -34,7 +39,7 @@ lock: $(VENV)/.installed
 LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 clean:
-	rm -rf $(VENV) $(CLIENTS_VENV) tests/clients/node_modules build dist
+	rm -rf $(VENV) $(CLIENTS_VENV) $(REFERENCE_VENV) tests/clients/node_modules build dist
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +49,11 @@ $(VENV)/.installed: pyproject.toml
 $(CLIENTS_VENV)/.installed: pyproject.toml
 	test -x $(CLIENTS_VENV)/bin/python || $(PYTHON) -m venv $(CLIENTS_VENV)
 	$(CLIENTS_VENV)/bin/python -m pip install -q -e '.[clients]'
+	touch $@
+
+$(REFERENCE_VENV)/.installed: pyproject.toml
+	test -x $(REFERENCE_VENV)/bin/python || $(PYTHON) -m venv $(REFERENCE_VENV)
+	$(REFERENCE_VENV)/bin/python -m pip install -q -e '.[reference]'
 	touch $@
 
 tests/clients/node_modules/.installed: tests/clients/package-lock.json
