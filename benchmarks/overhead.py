@@ -143,9 +143,11 @@ def _targets(stack: ExitStack) -> list[Target]:
     found.append(
         stack.enter_context(_running("off, no meters", port, [*python, "-c", BARE, upstream, str(port)], True))
     )
+    config = Path(folder, "laconic.toml")
+    config.write_text("[compression]\ncache_mb = 0\n")  # every request has the same body
     for policy in ("off", "audit", "balanced"):
         port = _port()
-        flags = ["serve", "--upstream", upstream, "--port", str(port), "--policy", policy]
+        flags = ["serve", "--config", str(config), "--upstream", upstream, "--port", str(port), "--policy", policy]
         os.environ["LACONIC_LEDGER"] = str(Path(folder, f"{policy}.sqlite"))
         found.append(stack.enter_context(_running(policy, port, [*python, "-c", COMMAND, *flags], True)))
     return found
