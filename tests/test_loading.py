@@ -211,7 +211,12 @@ def test_new_models_are_loaded_before_they_count_and_old_ones_are_not_loaded_aga
 ) -> None:
     model = Model()
     made: list[Model] = []
-    register("model", lambda: made.append(model) or model)
+
+    def make() -> Model:
+        made.append(model)
+        return model
+
+    register("model", make)
     file.write_text(routed("off"))
     pipeline = Pipeline(Compression())
     current = Current(load_settings(file), lambda: load_settings(file), pipeline.settle)
