@@ -19,8 +19,8 @@ from compressors.tokenizers import Counter, counter
 
 _WORD = 40  # code points; a longer unit, or one with white space, gives up all but what is protected in it
 _COUNTS = 8  # of the whole kept text; two or three are the rule
-_NEAR = 24  # tokens off: from here on single units are tried, which costs less than counting everything again
-_TRIES = 64  # single units looked at for the last tokens
+_NEAR = 24, 0.06  # tokens off, and as a share: from here on trying single units costs less than counting everything
+_TRIES = 64  # units looked at on either side of the threshold for the last tokens
 _AROUND = 6  # kept units on either side in which a change is counted
 
 Ints = NDArray[np.intp]
@@ -172,7 +172,7 @@ class _Search:
             chosen = self._top(number)
             size = sizes[number] = self._count(chosen)
             off = self._target - size
-            if abs(off) <= _NEAR or high - low <= 1:
+            if abs(off) <= min(_NEAR[0], _NEAR[1] * size) or high - low <= 1:
                 break
             low, high = (number, high) if off > 0 else (low, number)
             share = self._guess[number] / max(size, 1)
@@ -185,11 +185,12 @@ class _Search:
         """Takes or leaves units near the threshold, nearest first, each where it brings the size nearer the target."""
         chosen = chosen.copy()
         off = self._target - size
-        near = self._order[number : number + _TRIES] if off > 0 else self._order[max(number - _TRIES, 0) : number][::-1]
-        for unit in near.tolist():
+        beyond = self._order[number : number + _TRIES].tolist()
+        inside = self._order[max(number - _TRIES, 0) : number][::-1].tolist()
+        for unit in [*beyond, *inside] if off > 0 else [*inside, *beyond]:
             if not off:
                 break
-            if bool(chosen[unit]) == (off > 0):
+            if chosen[unit] and np.count_nonzero(chosen) == 1:
                 continue
             change = self._change(chosen, unit)
             if abs(off - change) < abs(off):
