@@ -6,8 +6,9 @@ tokenisation of the whole text, a few counts of what would be kept, then single 
 its surroundings alone. The last word is always a count of the text that is kept.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _COUNTS = 8  # of the whole kept text; two or three are the rule
 _NEAR = 24, 0.06  # tokens off, and as a share: from here on trying single units costs less than counting everything
 _TRIES = 64  # units looked at on either side of the threshold for the last tokens
 _AROUND = 6  # kept units on either side in which a change is counted
+_BLANK = np.array([chr(i).isspace() for i in range(0x3002)])  # the last white space is U+3000
 
 Ints = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -53,7 +55,7 @@ def fit(task: Task, units: Sequence[Span], scores: Sequence[float], forced: Coll
     """
     if keeps_all(task):
         return whole(task)
-    parts = _prepare(task, units, scores, frozenset(forced))
+    parts = _prepare(task, units, scores, forced)
     free = np.flatnonzero(~parts.held)
     if not len(free):
         return whole(task)
@@ -77,41 +79,58 @@ def _kept(task: Task, parts: Units, chosen: Flags) -> Kept:
     return Kept(kept) if count(spans.join(task.text, kept)) <= count(task.text) else whole(task)
 
 
-def _prepare(task: Task, units: Sequence[Span], scores: Sequence[float], forced: frozenset[int]) -> Units:
+def _prepare(task: Task, units: Sequence[Span], scores: Sequence[float], forced: Collection[int]) -> Units:
     text, protected = task.text, spans.clip(task.protected, len(task.text))
-    rows: list[tuple[int, int, float, bool]] = []
+    if len(units) != len(scores):
+        raise ValueError(f"{len(units)} units, but {len(scores)} scores")
+    borders = np.fromiter(chain.from_iterable(units), np.intp, 2 * len(units))
+    values = np.array(scores, np.float64)
+    held = np.zeros(len(units), bool)
+    held[list(forced)] = True
+    blank, broken = _white_space(text)
+    outside = np.concatenate(([0], borders, [len(text)])).reshape(-1, 2)
+    if protected or np.any(np.diff(blank[outside]) != np.diff(outside)):
+        rows = list(_parts(text, protected, borders.tolist(), held.tolist()))
+        borders = np.array([row[:2] for row in rows], np.intp).ravel()
+        values = np.array([values[i] if i >= 0 else 0 for _, _, i, _ in rows])
+        held = np.array([row[3] for row in rows], bool)
+    starts, ends = borders[::2], borders[1::2]
+    divides = np.minimum(broken[starts[1:]] - broken[ends[:-1]], 2) + (starts[1:] > ends[:-1])
+    breaks = np.append(np.zeros(min(len(starts), 1), np.intp), divides) * (len(starts) + 1) + np.arange(len(starts))
+    return Units(text, protected, starts, ends, values, held, breaks)
+
+
+def _white_space(text: str) -> tuple[Ints, Ints]:
+    """How many code points of white space, and how many line breaks, lie before each place of the text."""
+    cells = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    blank = _BLANK[np.minimum(cells, len(_BLANK) - 1)]
+    return np.append([0], np.cumsum(blank)), np.append([0], np.cumsum(cells == ord("\n")))
+
+
+def _parts(
+    text: str, protected: Sequence[Span], borders: Sequence[int], held: Sequence[bool]
+) -> Iterator[tuple[int, int, int, bool]]:
+    """The units, the larger ones cut where a part is protected, and what lies between them: start, end, unit, held."""
     at = 0
-    for i, (unit, score) in enumerate(zip(units, scores, strict=True)):
-        start, end = unit
-        if at < start:
-            rows.extend((*part, 0.0, True) for part in _solid(text, at, start))
-        held = spans.within(protected, start, end) if protected else ()
-        if held and i not in forced and (end - start > _WORD or len(text[start:end].split()) > 1):
-            free = spans.complement(held, end, start)
-            for part in sorted((*held, *free)):
-                rows.extend((*solid, score, part in held) for solid in _solid(text, *part))
-        else:
-            rows.append((start, end, score, i in forced or bool(held)))
+    for i, (start, end) in enumerate(zip(borders[::2], borders[1::2], strict=True)):
+        yield from ((*part, -1, True) for part in _solid(text, at, start))
         at = end
-    rows.extend((*part, 0.0, True) for part in _solid(text, at, len(text)))
-    starts, ends, values, flags = zip(*rows, strict=True) if rows else ((), (), (), ())
-    gaps = [0, *(_division(text[a:b]) for a, b in zip(ends, starts[1:], strict=False))][: len(rows)]
-    breaks = np.array(gaps, np.intp) * (len(rows) + 1) + np.arange(len(rows))
-    borders = np.array(starts, np.intp), np.array(ends, np.intp)
-    return Units(text, protected, *borders, np.array(values, float), np.array(flags, bool), breaks)
+        inside = spans.within(protected, start, end)
+        if inside and not held[i] and (end - start > _WORD or len(text[start:end].split()) > 1):
+            for part in sorted((*inside, *spans.complement(inside, end, start))):
+                yield from ((*solid, i, part in inside) for solid in _solid(text, *part))
+        else:
+            yield start, end, i, held[i] or bool(inside)
+    yield from ((*part, -1, True) for part in _solid(text, at, len(text)))
 
 
 def _solid(text: str, start: int, end: int) -> tuple[Span, ...]:
+    """The stretch without the white space at its edges, if anything is left."""
     inner = text[start:end].strip()
     if not inner:
         return ()
     first = text.index(inner[0], start, end)
     return ((first, first + len(inner)),)
-
-
-def _division(gap: str) -> int:
-    """Paragraph, line, space, nothing."""
-    return min(gap.count("\n"), 2) + 1 if gap else 0
 
 
 def _spans(parts: Units, chosen: Ints) -> tuple[Ints, Ints]:
