@@ -34,6 +34,18 @@ class Encoded:
     ids: tuple[int, ...]
     spans: tuple[Span, ...]
 
+    def units(self) -> tuple[list[int], list[Span]]:
+        """Tokens grouped to whole characters: the first token of each group, and the group's span of the text."""
+        starts: list[int] = []
+        spans: list[Span] = []
+        for i, (start, end) in enumerate(self.spans):
+            if spans and start < spans[-1][1]:
+                spans[-1] = spans[-1][0], max(end, spans[-1][1])
+            else:
+                starts.append(i)
+                spans.append((start, end))
+        return starts, spans
+
 
 class CausalModel:
     """One model on one device in one precision, loaded when first asked. Safe to call from several threads."""

@@ -1,0 +1,186 @@
+"""Iterative token pruning (LLMLingua, arXiv 2310.05736, section 4.2): window by window, each scored with the compressed
+form of all before it as its context, and pruned before the next one is looked at.
+
+With a question in front of the text, and the score without it set against the score with it, this is the token stage of
+LongLLMLingua (arXiv 2310.06839). The published package keeps a token for the surprise of the one after it, leaves
+the last window alone and reads the whole prompt once in vain; none of that is done here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressors import cancel, spans
+from compressors.base import Kept, Rate, Span, Task, Threshold
+from compressors.causal import CausalModel, Chain, Encoded
+from compressors.fit import fit
+from compressors.tokenizers import counter
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """`window`: tokens that are scored, then pruned, together. `prefix`: tokens in front of the text, never pruned.
+    `contrast`: None, or the prefix of the chain whose surprises are set against those with `prefix`: the score is how
+    much less surprising a token is with `prefix` than with this one."""
+
+    window: int = 200
+    prefix: tuple[int, ...] = ()
+    contrast: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A text as units of whole characters: all its tokens, the first one of each unit, the share that shall stay where
+    the unit is, and whether it stays anyway."""
+
+    ids: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    rates: Floats
+    held: NDArray[np.bool_]
+
+
+def opening(model: CausalModel, before: str = "", question: str = "") -> tuple[int, ...]:
+    """A prefix for `Pruning`: the model's beginning of a text, the end of what stands before, the question."""
+    shown = before[-4 * model.longest :] + (f"{question}\n\n" if question else "")
+    return (*model.bos, *model.encode(shown).ids)
+
+
+def prune(task: Task, model: CausalModel, stretches: Sequence[tuple[Span, float]], pruning: Pruning) -> Kept:
+    """What stays of the text, of the size that the budget asks for.
+
+    `stretches`: ordered spans apart, each with a number that is added to the share of it that stays. They are pruned
+    token by token; the rest of the text goes.
+    """
+    encoded = model.encode(task.text)
+    starts, characters = encoded.units()
+    solid = [_strip(task.text, span) for span in characters]
+    place = _place(solid, [span for span, _ in stretches])
+    inside = np.flatnonzero(place >= 0)
+    held = _held(task, solid)
+    flow = _flow(encoded, starts, inside, held)
+    more = np.array([slant for _, slant in stretches])[place[inside]]
+    rates = np.clip(share(task, [span for span, _ in stretches], flow) + more, 0, 1)
+    flow = Flow(flow.ids, flow.starts, rates, flow.held)
+    threshold = task.budget.value if isinstance(task.budget, Threshold) else None
+    scores = np.full(len(solid), -np.inf)
+    scores[inside] = margins(model, flow, pruning, threshold)
+    units = [(span, float(score)) for span, score in zip(solid, scores, strict=True) if span[0] < span[1]]
+    return fit(task, [span for span, _ in units], [score for _, score in units])
+
+
+def share(task: Task, kept: Sequence[Span], flow: Flow) -> float:
+    """The share of the free tokens in the kept spans that the budget leaves room for."""
+    if isinstance(task.budget, Threshold):
+        return 1.0
+    count = counter(task.encoding).count
+    target = task.budget.value * count(task.text) if isinstance(task.budget, Rate) else task.budget.value
+    whole = target / max(count(spans.join(task.text, kept)), 1)
+    sizes = np.diff(np.append(flow.starts, len(flow.ids)))
+    fixed = float(sizes[flow.held].sum())
+    return (whole * len(flow.ids) - fixed) / max(len(flow.ids) - fixed, 1)
+
+
+def margins(model: CausalModel, flow: Flow, pruning: Pruning, threshold: float | None = None) -> Floats:
+    """For each unit how far it is above the line where it would be dropped, higher is better.
+
+    By rates: the quantile of its score within its window, less 1 - its rate. With a threshold: the score itself as a
+    number from 0 to 1, which is 1 - p of the token, or the share that the question has in making it likely.
+    """
+    window = min(pruning.window, model.longest // 2)
+    chains = [_Growing(model, prefix, window) for prefix in (pruning.prefix, pruning.contrast) if prefix is not None]
+    found = np.empty(len(flow.starts))
+    borders = np.append(flow.starts, len(flow.ids))
+    first = 0
+    while first < len(flow.starts):
+        cancel.check()
+        last = max(first + 1, int(np.searchsorted(borders, borders[first] + window, "right")) - 1)
+        ids = flow.ids[borders[first] : borders[last]]
+        offsets = borders[first:last] - borders[first]
+        part = slice(first, last)
+        scores = [np.add.reduceat(chain.read(ids), offsets) for chain in chains]
+        free = ~flow.held[part]
+        if threshold is None:
+            found[part] = _quantiles(scores[0] if len(scores) == 1 else scores[1] - scores[0], free)
+            found[part] -= 1 - flow.rates[part]
+            stays = found[part] > 0
+        else:
+            found[part] = 1 - np.exp(-scores[0]) if len(scores) == 1 else 1 / (1 + np.exp(scores[0] - scores[1]))
+            stays = found[part] >= threshold
+        kept = np.repeat(stays | ~free, np.diff(np.append(offsets, len(ids))))
+        for chain in chains:
+            chain.settle(ids[kept])
+        first = last
+    return found
+
+
+class _Growing:
+    """One chain: a fixed prefix, the compressed text so far, and the window that is being scored."""
+
+    def __init__(self, model: CausalModel, prefix: Sequence[int], window: int) -> None:
+        self._model, self._window = model, window
+        self._tail = model.longest // 4
+        bos = model.bos if tuple(prefix[: len(model.bos)]) == model.bos else ()
+        room = model.longest // 4 - len(bos)
+        self._prefix = list(prefix) if len(prefix) <= room else [*bos, *prefix[-room:]]
+        self._chain: Chain = model.chain()
+        self._fresh = list(self._prefix)  # to be read before the window
+        self._recent: list[int] = []  # what stayed of the text, as far as a chain begun anew would need it
+
+    def read(self, ids: NDArray[np.intp]) -> Floats:
+        """The surprises of the window's tokens."""
+        self._base = len(self._chain) + len(self._fresh)
+        if self._base + len(ids) > self._model.longest:
+            self._chain = self._model.chain()
+            self._fresh = self._prefix + self._recent
+            self._base = len(self._fresh)
+        scores = self._chain.extend([*self._fresh, *ids.tolist()], skip=len(self._fresh)).astype(float)
+        if np.isnan(scores[0]):
+            scores[0] = np.nanmax(scores, initial=0.0)
+        return scores
+
+    def settle(self, kept: NDArray[np.intp]) -> None:
+        """Takes what stayed of the window instead of it."""
+        self._chain.crop(self._base)
+        self._fresh = kept.tolist()
+        self._recent = (self._recent + self._fresh)[-self._tail :]
+
+
+def _quantiles(scores: Floats, free: NDArray[np.bool_]) -> Floats:
+    """Where each free unit stands among them, from near 0 to near 1; of equals, the earlier one is higher."""
+    order = np.flatnonzero(free)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    found = np.zeros(len(scores))
+    found[order] = (len(order) - np.arange(len(order)) - 0.5) / max(len(order), 1)
+    return found
+
+
+def _flow(encoded: Encoded, starts: Sequence[int], inside: NDArray[np.intp], held: NDArray[np.bool_]) -> Flow:
+    borders = np.append(np.array(starts, np.intp), len(encoded.ids))
+    sizes = np.diff(borders)[inside]
+    wanted = np.zeros(len(starts), bool)
+    wanted[inside] = True
+    ids = np.array(encoded.ids, np.intp)[np.repeat(wanted, np.diff(borders))]
+    return Flow(ids, np.cumsum(sizes) - sizes, np.empty(0), held[inside])
+
+
+def _place(units: Sequence[Span], stretches: Sequence[Span]) -> NDArray[np.intp]:
+    """For each unit the stretch in which it begins, or -1."""
+    begins = np.array([start for start, _ in units], np.intp)
+    ends = np.array([end for _, end in stretches] or [0], np.intp)
+    found = np.searchsorted(np.array([start for start, _ in stretches], np.intp), begins, "right") - 1
+    return np.where((found >= 0) & (begins < ends[found]), found, -1)
+
+
+def _held(task: Task, units: Sequence[Span]) -> NDArray[np.bool_]:
+    protected = spans.clip(task.protected, len(task.text))
+    return np.array([bool(spans.within(protected, *unit)) for unit in units] if protected else [False] * len(units))
+
+
+def _strip(text: str, span: Span) -> Span:
+    body = text[span[0] : span[1]]
+    start = span[0] + len(body) - len(body.lstrip())
+    return start, max(start, span[0] + len(body.rstrip()))
