@@ -32,6 +32,13 @@ def models_folder() -> Path:
     return Path(named) if named else user_data_path("laconic") / "models"
 
 
+def folder_of(model: str) -> Path:
+    """Where a model of the hub (`owner/name`) lies, or would lie. Raises `Unavailable` for what is no such name."""
+    if not _NAME.fullmatch(model):
+        raise Unavailable(f"no folder {model!r}; a model is a folder or a name on the hub (owner/name)")
+    return models_folder() / model.replace("/", "--")
+
+
 def find(model: str) -> Path:
     """The folder of a model, given as a folder or by its name on the hub (`owner/name`).
 
@@ -39,9 +46,7 @@ def find(model: str) -> Path:
     """
     if (local := Path(model).expanduser()).is_dir():
         return local.resolve()
-    if not _NAME.fullmatch(model):
-        raise Unavailable(f"no folder {model!r}; a model is a folder or a name on the hub (owner/name)")
-    folder = models_folder() / model.replace("/", "--")
+    folder = folder_of(model)
     if not folder.is_dir():
         raise Unavailable(f"the model {model} is not in {folder.parent}: run `laconic models download {model}`")
     return folder.resolve()
