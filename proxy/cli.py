@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _verb(verbs, "check", _check, "validate a configuration and say whether all of it can run")
     _settings_options(check)
+    _models_verbs(verbs)
     _verb(verbs, "demo", _demo, "a dozen requests through the proxy: no key, no network, no GPU")
     return parser
 
@@ -72,6 +73,18 @@ def _verb(verbs: "Verbs[argparse.ArgumentParser]", name: str, run: Verb, about: 
     parser = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
     parser.set_defaults(verb=run)
     return parser
+
+
+def _models_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    about = "the models that compressors run: list, verify, download"
+    several = verbs.add_parser("models", help=about, description=about[0].upper() + about[1:] + ".")
+    verbs = several.add_subparsers(required=True, metavar="COMMAND")
+    _verb(verbs, "list", _models_list, "show the models that are here")
+    verify = _verb(verbs, "verify", _models_verify, "compare every file of models with what was downloaded")
+    verify.add_argument("names", nargs="*", metavar="NAME|DIR", help="default: all")
+    download = _verb(verbs, "download", _models_download, "get a model from the Hugging Face hub, or go on with that")
+    download.add_argument("name", metavar="NAME", help="owner/name")
+    download.add_argument("--revision", default="main", help="a branch, tag, commit or refs/pr/N (default main)")
 
 
 def _settings_options(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +201,32 @@ def _check(options: argparse.Namespace) -> int:
         print(f"laconic: {problem}", file=sys.stderr)
     print("ready to run" if checked.ok else "not fit to run", file=sys.stdout if checked.ok else sys.stderr)
     return 0 if checked.ok else BAD_INPUT if checked.problems else 1
+
+
+def _models_list(_: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from proxy.models import show
+
+    show(Console())
+    return 0
+
+
+def _models_verify(options: argparse.Namespace) -> int:
+    from proxy.models import check
+
+    return 0 if check(options.names) else 1
+
+
+def _models_download(options: argparse.Namespace) -> int:
+    from compressors import CompressionError
+    from proxy.models import get
+
+    try:
+        print(get(options.name, options.revision))
+    except (CompressionError, OSError) as error:
+        return _complain(error)
+    return 0
 
 
 def _demo(_: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import pytest
 from compressors import Unavailable, hub
 from compressors.checkpoint import find, open_checkpoint
 from compressors.models import download, models, verify
+from proxy.cli import main
 
 NAME = "ada/tiny-classifier"
 COMMIT = "c0ffee" * 6
@@ -278,3 +279,20 @@ def test_without_a_network_it_says_so(fake: FakeHub, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set"):
         download(NAME)
+
+
+def test_the_command(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert "laconic models download NAME" in capsys.readouterr().out
+    assert main(["models", "download", NAME]) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert folder == find(NAME)
+    assert main(["models", "list"]) == 0
+    assert f"{NAME}  token classifier  0.5  {open_checkpoint(NAME).version[:12]}" in capsys.readouterr().out
+    assert main(["models", "verify"]) == 0
+    assert "as it was downloaded" in capsys.readouterr().out
+    (folder / "tokenizer.json").unlink()
+    assert main(["models", "verify", NAME]) == 1
+    assert "tokenizer.json is missing" in capsys.readouterr().err
+    assert main(["models", "download", "ada/other"]) == 2
+    assert capsys.readouterr().err.endswith("the hub does not give ada/other at main: Invalid rev id\n")
