@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from compressors.base import Budget, Span
 
@@ -53,7 +53,7 @@ class Step:
     """Shorten `start..end` of a field with one compressor.
 
     `segments` are indexes of the segments that share this budget; whatever else lies in the stretch (delimiters,
-    titles, marks) and what is not in their `may_change` is protected.
+    titles, marks) and what is not in their `may_change` is protected. `reorder`: whole documents may move inside it.
     """
 
     field: int
@@ -63,6 +63,7 @@ class Step:
     compressor: str
     budget: Budget
     question: str
+    reorder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,16 @@ class Mode(StrEnum):
     OFF = "off"  # the body is not even read
     AUDIT = "audit"  # plan, compress, measure; send the original
     ON = "on"
+
+
+@runtime_checkable
+class Recovers(Protocol):
+    """What a policy says beside, where answers are not to be left as they come."""
+
+    @property
+    def recover(self) -> bool:
+        """Whether names, dates and numbers of answers are put back to how the original has them."""
+        ...
 
 
 class Policy(Protocol):

@@ -83,6 +83,10 @@ _REPR = re.compile(  # of an object around a quoted text: the class, the names o
 _ALIGNED = re.compile(  # of a form or a bill set with spaces: a named value in a column, an amount that ends a row
     r"(?<=\S {3}) {0,80}[^\W\d_][\w .]{0,30}: ?[^\n]{1,60}$|(?<=  )-?\d{1,3}(?:[., ]\d{3}){0,4}[.,]\d{2}$", re.MULTILINE
 )
+_COLUMNS = re.compile(  # of a table that stands apart from its rows
+    r"[\"'](?:columns?|fields|headers?|column_?names|index|labels)[\"']\s?:\s?[\[(][^\[\]()]{1,4000}[\])]", re.IGNORECASE
+)
+_TAGGED = re.compile(r"<([A-Za-z_][\w.:-]{0,60})>\s{0,9}[^<>\n]{1,80}?\s{0,9}</\1>")  # a value in a tag of its own
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
 _CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
@@ -113,6 +117,7 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_ID, tuple("0123456789")),
     (_CITATION, ("[", "【", "#", "|")),
     (_KEYED, (":",)),
+    (_COLUMNS, tuple(f"{word}{mark}" for word in ("olumns", "ields", "eaders", "olumn", "ndex", "abels") for mark in "\"'")),
     (_HEADER, _COLONS),
     (_RECORD, _COLONS),
     (_REPR, ("='", '="')),
@@ -139,6 +144,7 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
     tags = list(_matches(_TAG, text)) if "<" in text else []
     if len(tags) <= _FEW_TAGS:  # more of them are a page of HTML
         yield from tags
+        yield from _matches(_TAGGED, text) if tags else ()
     yield from _of_lines(text)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from policies.base import Mode, Plan, Policy, Segment
+from policies.base import Mode, Plan, Policy, Recovers, Segment
 from policies.budget import at_least
 from policies.written import build
 
@@ -26,6 +26,10 @@ class Adjusted:
     @property
     def name(self) -> str:
         return self.inner.name
+
+    @property
+    def recover(self) -> bool:
+        return isinstance(self.inner, Recovers) and self.inner.recover
 
     def plan(self, segments: Sequence[Segment]) -> Plan:
         plan = self.inner.plan(segments)

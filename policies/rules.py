@@ -45,7 +45,7 @@ class Rule:
     newest turns stay whole. `keep_shared`: context before all turns (in a system message) stays where several user
     turns lean on it, since what the second needs may be what the first did not. `keep_blind`: nothing is dropped where
     the turn has no question to drop by. These two hold back lossy budgets only. `roles`: only messages of these roles
-    are touched; empty: all.
+    are touched; empty: all. `reorder`: documents may be put into the order that the compressor asks for.
     """
 
     compressor: str
@@ -55,6 +55,7 @@ class Rule:
     keep_shared: bool = True
     keep_blind: bool = True
     roles: tuple[str, ...] = ()
+    reorder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class RulePolicy:
     name: str
     mode: Mode
     rules: Mapping[Kind, Rule]
+    recover: bool = False  # names, dates and numbers of answers are put back to how the original has them
 
     @property
     def compressors(self) -> frozenset[str]:
@@ -99,7 +101,8 @@ class RulePolicy:
             return KEPT, None
         if reason := _held(rule, first, budget, shared):
             return reason, None
-        return PLANNED, Step(first.field, first.start, last.end, block, rule.compressor, budget, first.question)
+        where = (first.field, first.start, last.end, block)
+        return PLANNED, Step(*where, rule.compressor, budget, first.question, rule.reorder)
 
     def _rule(self, segment: Segment) -> Rule | None:
         rule = self.rules.get(segment.kind)

@@ -30,7 +30,9 @@ class RangeTable(Struct):
 
 
 class RuleTable(Struct):
-    compressor: Annotated[str | None, Meta(description="who shortens: a name in `compressors`, or the NAME of a `[compressor.NAME]`")] = None
+    compressor: Annotated[
+        str | None, Meta(description="who shortens: a name in `compressors`, or the NAME of a `[compressor.NAME]`")
+    ] = None
     rate: Annotated[Share | None, Meta(description="the share of the tokens that stays; 1.0: lossless")] = None
     tokens: Annotated[Amount | None, Meta(description="the number of tokens that stays")] = None
     threshold: Annotated[
@@ -41,6 +43,10 @@ class RuleTable(Struct):
     keep_recent: Annotated[Count, Meta(description="so many of the newest user turns stay whole")] = 0
     shared: Annotated[Touch, Meta(description="context that several user turns lean on")] = "keep"
     no_question: Annotated[Touch, Meta(description="what has no question to be shortened by")] = "keep"
+    reorder: Annotated[
+        bool,
+        Meta(description="whole documents may move where the compressor asks for it, with their numbers and titles"),
+    ] = False
     roles: Annotated[
         list[Literal["system", "developer", "user", "assistant", "tool", "function"]],
         Meta(description="only messages of these roles are touched; empty: all"),
@@ -55,6 +61,10 @@ class PolicyTable(Struct):
     mode: Annotated[Literal["off", "audit", "on"], Meta(description="audit: measure, send the original; inherited")] = (
         "on"
     )
+    recover: Annotated[
+        bool,
+        Meta(description="names, dates and numbers in answers are put back to how the original has them; inherited"),
+    ] = False
     context: Annotated[RuleOrKeep, Meta(description="retrieved documents, pasted text")] = None
     tool_output: Annotated[
         RuleOrKeep, Meta(description="results of tools, and context that is JSON, a table, a log, a diff or HTML")
@@ -94,7 +104,8 @@ def build(
             if rule:
                 rules[kind] = rule
         mode = next((t["mode"] for t in line if t.get("mode") in tuple(Mode)), Mode.ON)
-        built[name] = RulePolicy(name, Mode(str(mode)), rules)
+        recover = next((t["recover"] for t in line if isinstance(t.get("recover"), bool)), False)
+        built[name] = RulePolicy(name, Mode(str(mode)), rules, bool(recover))
     return built
 
 
@@ -138,6 +149,8 @@ def _check_rule(kind: Kind, table: dict[str, object], at: Path, complaints: list
         complaints.append(Complaint((*at, given[1]), f"contradicts {given[0]!r}", "one of " + ", ".join(AMOUNTS)))
     if "shared" in table and kind is not Kind.CONTEXT:
         complaints.append(Complaint((*at, "shared"), f"does not apply to {kind}", "this key in context only"))
+    if "reorder" in table and kind is not Kind.CONTEXT:
+        complaints.append(Complaint((*at, "reorder"), f"does not apply to {kind}", "this key in context only"))
     if rule is None:
         return
     if rule.ranges is not None:
@@ -171,6 +184,7 @@ def _rule(merged: dict[str, object] | None, at: Path, complaints: list[Complaint
         keep_shared=rule.shared == "keep",
         keep_blind=rule.no_question == "keep",
         roles=tuple(rule.roles),
+        reorder=rule.reorder,
     )
 
 

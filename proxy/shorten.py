@@ -7,7 +7,7 @@ stretch that loses something protected, or that gains nothing, is put back as it
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from time import perf_counter
 
 from compressors import CompressionError, Compressor, Kept, Span, Task
@@ -16,10 +16,12 @@ from compressors.tokenizers import Counter, counter
 from policies import protect
 from policies.base import Kind, Plan, Policy, Segment, Step
 from proxy import segmentation, wire
+from proxy.reorder import Moves, arranged, moves
 from proxy.savings import KindTokens, Measured, Outcome
 from proxy.tokens import encoding_for
 
 COMPRESSED = "compressed"
+_BEFORE = 4000  # code points of what stands in front of a stretch that compressors get to read
 _MAY_SHRINK = {Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE}
 
 
@@ -39,13 +41,15 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
-    """`texts` holds the new text of each field that changed, `reasons` one entry a segment of `examined`."""
+    """`texts` holds the new text of each field that changed, `kept` the ranges of it that stayed, in the order of the
+    original; `reasons` has one entry a segment of `examined`."""
 
     body: bytes
     measured: Measured
     examined: Examined
     reasons: tuple[str, ...]
     texts: Mapping[int, str]
+    kept: Mapping[int, tuple[Span, ...]]
 
 
 class Stages:
@@ -93,15 +97,25 @@ def shorten(body: bytes, policy: Policy, load: Callable[[str], Compressor], stag
     result = _Verified(examined, plan, cuts)
     new = wire.splice(examined.request, result.texts)
     stages.lap("verify")
-    return Shortened(new, _measured(examined, result, stages), examined, tuple(result.reasons), result.texts)
+    return Shortened(
+        new, _measured(examined, result, stages), examined, tuple(result.reasons), result.texts, result.kept
+    )
 
 
 # Compress: steps become tasks, kept spans become cuts (ranges of the field's text that go).
 
 
-def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> dict[Step, tuple[Span, ...] | None]:
-    """What each step removes; None where it touched what is protected."""
-    cuts: dict[Step, tuple[Span, ...] | None] = {}
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a step does: ranges of the field's text go, and documents may move."""
+
+    gone: tuple[Span, ...]
+    moves: Moves | None = None
+
+
+def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> dict[Step, Cut | None]:
+    """What each step does; None where it touched what is protected."""
+    cuts: dict[Step, Cut | None] = {}
     by_name = sorted(plan.steps, key=lambda s: s.compressor)
     for name, group in groupby(by_name, key=lambda s: s.compressor):
         steps = list(group)
@@ -112,8 +126,27 @@ def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> 
         for step, task, result in zip(steps, tasks, kept, strict=True):
             gone = complement(_checked(result, task, name), len(task.text))
             safe = not intersect(gone, task.protected)
-            cuts[step] = tuple((step.start + a, step.start + b) for a, b in gone) if safe else None
+            cuts[step] = Cut(_shifted(gone, step.start), _moves(step, task, result, examined)) if safe else None
     return cuts
+
+
+def _moves(step: Step, task: Task, kept: Kept, examined: Examined) -> Moves | None:
+    """The order that the compressor asks for, where the policy lets it."""
+    if not step.reorder or not kept.order:
+        return None
+    try:
+        text = examined.request.fields[step.field].text
+        floor = max(
+            (s.end for s in examined.segments if s.field == step.field and s.end <= step.start and s.may_change),
+            default=0,
+        )
+        return moves(text, _shifted(task.documents, step.start), kept.order, floor)
+    except ValueError as error:
+        raise CompressionError(f"{step.compressor}: {error}") from None
+
+
+def _shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
+    return tuple((by + start, by + end) for start, end in spans)
 
 
 def _task(step: Step, examined: Examined) -> Task:
@@ -131,6 +164,7 @@ def _task(step: Step, examined: Examined) -> Task:
         protected=complement(merge(free), step.end - step.start),
         documents=_apart(sorted(documents.values())),
         encoding=examined.encoding,
+        before=examined.request.fields[step.field].text[max(0, step.start - _BEFORE) : step.start],
     )
 
 
@@ -164,30 +198,34 @@ def _without(text: str, cuts: Sequence[Span], offset: int = 0) -> str:
 class _Verified:
     """The new texts of the fields, what became of each segment, and the tokens of each segment afterwards."""
 
-    def __init__(self, examined: Examined, plan: Plan, cuts: Mapping[Step, tuple[Span, ...] | None]) -> None:
+    def __init__(self, examined: Examined, plan: Plan, cuts: Mapping[Step, Cut | None]) -> None:
         self._examined = examined
         self._counter: Counter = counter(examined.encoding)
         self.reasons = list(plan.reasons)
         self.tokens = [s.tokens for s in examined.segments]
         self.texts: dict[int, str] = {}
+        self.kept: dict[int, tuple[Span, ...]] = {}
         fields = examined.request.fields
         marks = {n: segmentation.marks(f.text) for n, f in enumerate(fields) if "<laconic:" in f.text}
-        by_field: dict[int, dict[Step, tuple[Span, ...]]] = {n: {} for n, spans in marks.items() if spans}
-        for step, gone in cuts.items():
-            if gone is None:
+        by_field: dict[int, dict[Step, Cut]] = {n: {} for n, spans in marks.items() if spans}
+        for step, cut in cuts.items():
+            if cut is None:
                 self._settle(step, "restored: it would have lost protected text")
             else:
-                by_field.setdefault(step.field, {})[step] = gone
+                by_field.setdefault(step.field, {})[step] = cut
         for field, steps in by_field.items():
             self._field(field, steps, marks.get(field, ()))
 
-    def _field(self, index: int, steps: Mapping[Step, tuple[Span, ...]], marks: tuple[Span, ...]) -> None:
+    def _field(self, index: int, steps: Mapping[Step, Cut], marks: tuple[Span, ...]) -> None:
         text = self._examined.request.fields[index].text
-        good = {step: gone for step, gone in steps.items() if self._gains(step, gone)}
-        new = _without(text, merge(span for gone in (*good.values(), marks) for span in gone))
+        good = {step: cut for step, cut in steps.items() if self._gains(step, cut.gone)}
+        gone = merge(chain(marks, *(cut.gone for cut in good.values())))
+        ranges = arranged(len(text), (cut.moves for cut in good.values() if cut.moves))
+        new = "".join(_without(text[a:b], gone, a) for a, b in ranges)
         before, after = self._counter.count_all([text, new])
         if after < before and new.strip():
             self.texts[index] = new
+            self.kept[index] = complement(gone, len(text))
             return
         for step in good:
             self._settle(step, "no gain" if new.strip() else "restored: nothing would be left")

@@ -10,6 +10,7 @@ from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import lines, stripped
 
 BULK = 250  # characters from which a paragraph is a document of its own
+_LEAST_JSON = 200  # characters of a line of JSON that is told apart from the lines around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Piece:
 
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 _COLON = re.compile(r"([^\W\d_][^:：\n]{0,30})[:：]")
+_LABELLED = re.compile(r"[^:：\n]{1,80}[:：]\s?(?=[\[{])")
 _NUMBER = re.compile(r"\d{1,3}[.)]\s")
 _LINK = re.compile(r"<?(?:https?|file)://\S{1,400}$")
 _FILE_NAME = re.compile(r"[\w%./\\~-]{1,150}\.[A-Za-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：](?=\s|$)")
@@ -66,6 +68,9 @@ def _inside(text: str, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece
         return
     if kind is not Kind.TOOL_OUTPUT and shapes.jsonlike(whole):
         yield from json_values(text, a, b, kind, title)
+    elif kind is not Kind.TOOL_OUTPUT and (found := _json_in(text, a, b)):
+        for start, end, is_json in found:
+            yield from (json_values if is_json else _inside)(text, start, end, kind, title)
     elif kind is Kind.HISTORY:
         yield Piece(a, b, kind, title or None)
     elif shapes.data(whole):
@@ -75,6 +80,29 @@ def _inside(text: str, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece
     else:
         for piece in _prose(text, a, b, kind, title):
             yield from _unwrapped(text, piece) if piece.kind is kind else [piece]
+
+
+def _json_in(text: str, a: int, b: int) -> list[tuple[int, int, bool]]:
+    """The stretches of a text that has lines of JSON with long strings among others, and whether each is JSON; []
+    where it has none."""
+    found: list[tuple[int, int, bool]] = []
+    if '"' not in text[a:b]:
+        return found
+    at = a
+    for c, d in lines(text, a, b):
+        label = _LABELLED.match(text, c, d)
+        c = label.end() if label else c
+        if c < at or text[c] not in "[{":
+            continue
+        if d - c == 1:  # printed on several lines: up to the bracket that stands below
+            closing = text.find("\n" + text[text.rfind("\n", 0, c) + 1 : c] + "]}"[text[c] == "{"], d, b)
+            d = text.find("\n", closing + 1, b) if closing > 0 else d
+            d = stripped(text, c, b if d < 0 else d)[1]
+        if d - c >= _LEAST_JSON and shapes.jsonlike(text[c:d]) and not _records(text, c, d):
+            found += [(*stripped(text, at, c), False), (c, d, True)]
+            at = d
+    found += [(*stripped(text, at, b), False)] if found else []
+    return [one for one in found if one[0] < one[1]]
 
 
 def _wrapping(text: str, a: int, b: int) -> tuple[int, int]:

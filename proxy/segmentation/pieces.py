@@ -48,6 +48,8 @@ def cut(text: str, role: str) -> list[Piece]:
         return list(apart(text, joined(_tool_output(text, a, b))))
     if role == "user" and shapes.jsonlike(text[a:b]):
         return joined(json_values(text, a, b, Kind.CONTEXT, ""))
+    if role == "assistant" and shapes.jsonlike(text[a:b].removeprefix("```json").removesuffix("```").strip()):
+        return [Piece(a, b, Kind.HISTORY, guard="structured answer")]  # read by programs, and repaired by the model
     sections = read(text, role)
     if role == "assistant" and not any(s.meaning in (Meaning.OBSERVATION, Meaning.STEP) for s in sections):
         return [Piece(a, b, Kind.HISTORY)] if a < b else []
