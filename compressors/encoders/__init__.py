@@ -1,0 +1,1 @@
+"""Encoders: rows of token ids in, one vector a token out. One engine a file; what they share is `Encoder`."""
