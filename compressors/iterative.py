@@ -25,22 +25,25 @@ Floats = NDArray[np.float64]
 class Pruning:
     """`window`: tokens that are scored, then pruned, together. `prefix`: tokens in front of the text, never pruned.
     `contrast`: None, or the prefix of the chain whose surprises are set against those with `prefix`: the score is how
-    much less surprising a token is with `prefix` than with this one."""
+    much less surprising a token is with `prefix` than with this one. `alone` spares that chain where surprises without
+    the question are known already: their sum over the tokens that end at or before each character of the text."""
 
     window: int = 200
     prefix: tuple[int, ...] = ()
     contrast: tuple[int, ...] | None = None
+    alone: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """A text as units of whole characters: all its tokens, the first one of each unit, the share that shall stay where
-    the unit is, and whether it stays anyway."""
+    the unit is, and whether it stays anyway. `alone`: its surprise without the question, where that is known."""
 
     ids: NDArray[np.intp]
     starts: NDArray[np.intp]
     rates: Floats
     held: NDArray[np.bool_]
+    alone: Floats | None = None
 
 
 def opening(model: CausalModel, before: str = "", question: str = "") -> tuple[int, ...]:
@@ -64,7 +67,8 @@ def prune(task: Task, model: CausalModel, stretches: Sequence[tuple[Span, float]
     flow = _flow(encoded, starts, inside, held)
     more = np.array([slant for _, slant in stretches])[place[inside]]
     rates = np.clip(share(task, [span for span, _ in stretches], flow) + more, 0, 1)
-    flow = Flow(flow.ids, flow.starts, rates, flow.held)
+    alone = None if pruning.alone is None else _over(pruning.alone, characters, inside)
+    flow = Flow(flow.ids, flow.starts, rates, flow.held, alone)
     threshold = task.budget.value if isinstance(task.budget, Threshold) else None
     scores = np.full(len(solid), -np.inf)
     scores[inside] = margins(model, flow, pruning, threshold)
@@ -102,6 +106,8 @@ def margins(model: CausalModel, flow: Flow, pruning: Pruning, threshold: float |
         offsets = borders[first:last] - borders[first]
         part = slice(first, last)
         scores = [np.add.reduceat(chain.read(ids), offsets) for chain in chains]
+        if flow.alone is not None:
+            scores.append(flow.alone[part])
         free = ~flow.held[part]
         if threshold is None:
             found[part] = _quantiles(scores[0] if len(scores) == 1 else scores[1] - scores[0], free)
@@ -173,6 +179,12 @@ def _place(units: Sequence[Span], stretches: Sequence[Span]) -> NDArray[np.intp]
     ends = np.array([end for _, end in stretches] or [0], np.intp)
     found = np.searchsorted(np.array([start for start, _ in stretches], np.intp), begins, "right") - 1
     return np.where((found >= 0) & (begins < ends[found]), found, -1)
+
+
+def _over(sums: Floats, units: Sequence[Span], inside: NDArray[np.intp]) -> Floats:
+    """What running sums grow by over each of these units."""
+    borders = sums[np.array(units, np.intp).reshape(-1, 2)[inside]]
+    return borders[:, 1] - borders[:, 0]
 
 
 def _held(task: Task, units: Sequence[Span]) -> NDArray[np.bool_]:

@@ -39,10 +39,12 @@ class PassagesSettings(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Grouped:
     """A task's passages. `parts.units` are the passages, without what is protected at their edges; `texts` is what a
-    ranker reads of each, its heading before it."""
+    ranker reads of each, its heading before it; `offsets`: how much further on a character of that stands in the
+    task's text."""
 
     parts: Layout
     texts: tuple[str, ...]
+    offsets: tuple[int, ...]
 
 
 def group(task: Task) -> Grouped:
@@ -51,6 +53,7 @@ def group(task: Task) -> Grouped:
     spans: list[Span] = []
     costs: list[int] = []
     texts: list[str] = []
+    offsets: list[int] = []
     for found in lexical.passages(task, fine.units) if fine.units else ():
         start, end = fine.units[found.first][0], fine.units[found.last - 1][1]
         body = task.text[start:end].strip()
@@ -58,7 +61,9 @@ def group(task: Task) -> Grouped:
         spans.append((start, end))
         costs.append(sum(fine.costs[found.first : found.last]))
         texts.append(body if body.startswith(heading) else f"{heading}\n{body}")
-    return Grouped(Layout(task, fine.protected, tuple(spans), tuple(costs), fine.total), tuple(texts))
+        offsets.append(task.text.index(body, start) - len(texts[-1]) + len(body))
+    parts = Layout(task, fine.protected, tuple(spans), tuple(costs), fine.total)
+    return Grouped(parts, tuple(texts), tuple(offsets))
 
 
 class Passages:

@@ -22,11 +22,13 @@ PACKAGES = {
     "proxy": {"compressors", "policies", "proxy"},
 }
 """Each package, and which of them it may import."""
-HEAVY = {"torch", "transformers", "onnxruntime", "openvino"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "onnxruntime", "openvino"}
 NEURAL: set[str] = {
     "compressors/causal_engine.py",
     "compressors/encoders/onnx.py",
     "compressors/encoders/torch.py",
+    "compressors/rankers/crossencoder.py",
+    "compressors/rankers/encoders.py",
     "compressors/token_classifier.py",
 }
 """Files that may import a neural library: those of neural compressors, loaded only when such a one is chosen."""

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Literal, cast
 
-from compressors.rankers.base import Options, Ranker, Scores
+from compressors.rankers.base import Options, Ranker, Scores, finite
 
 Name = Literal["bm25", "perplexity", "biencoder", "crossencoder"]
 
@@ -23,4 +23,4 @@ def ranker(name: str, options: Options) -> Ranker:
     return cast(Ranker, getattr(import_module(module), attribute)(options))
 
 
-__all__ = ["TABLE", "Name", "Options", "Ranker", "Scores", "ranker"]
+__all__ = ["TABLE", "Name", "Options", "Ranker", "Scores", "finite", "ranker"]

@@ -39,3 +39,10 @@ class Ranker(Protocol):
     def warm_up(self) -> None:
         """Loads the model and runs it once. Raises `CompressionError` where that is not possible."""
         ...
+
+
+def finite(scores: Sequence[float]) -> Scores:
+    """A document of which nothing could be scored is as good as the worst."""
+    found = np.array(scores, np.float64)
+    known = np.isfinite(found)
+    return np.where(known, found, found[known].min() if known.any() else 0.0)
