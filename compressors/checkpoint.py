@@ -65,7 +65,7 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
-        """The fast tokenizer, with neither truncation nor padding nor special tokens in texts. Safe to share between threads."""
+        """The fast tokenizer, with neither truncation nor padding. Safe to share between threads."""
         path = self.folder / "tokenizer.json"
         if not path.is_file():
             raise Unavailable(f"{self.folder} has no tokenizer.json; slow tokenizers are not supported")
