@@ -87,8 +87,9 @@ class OnnxEncoder:
         return brought
 
 
-def _kind(given: dict[str, Array]) -> Array:
-    return single(given["embeddings.token_type_embeddings.weight"])[0]
+def _kind(given: dict[str, Array]) -> NDArray[np.float32]:
+    kind: NDArray[np.float32] = single(given["embeddings.token_type_embeddings.weight"])[0]
+    return kind
 
 
 def _onnxruntime() -> Any:

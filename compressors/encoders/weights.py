@@ -28,7 +28,7 @@ def single(array: Array) -> NDArray[np.float32]:
     """Floats in single precision: the same memory where they have it already."""
     if array.dtype == np.uint16:
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return np.require(array, np.float32, "CA")
+    return np.require(array, np.float32, ["C", "A"])
 
 
 def _tensors(path: Path) -> Iterable[tuple[str, Array]]:
