@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compressors.base import Unavailable
+from compressors.checkpoint import open_checkpoint
 from compressors.rankers.base import Scores
 from compressors.rankers.encoders import Encoder, as_scores
 
@@ -19,6 +20,9 @@ class CrossEncoder(Encoder):
     default = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
     def _load(self, library: Any, folder: Path, device: str | None) -> Any:
+        kinds = open_checkpoint(str(folder)).config.get("architectures") or [""]
+        if not str(kinds[0]).endswith("ForSequenceClassification"):  # the library would make up what is missing
+            raise Unavailable(f"{folder} is a {kinds[0] or 'model of unknown kind'}, not a cross-encoder")
         model = library.CrossEncoder(
             str(folder),
             device=device,

@@ -43,7 +43,9 @@ class Encoder:
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[Scores]:
         return [
-            self._compare(query, group) if query.strip() and group else BM25(self._options).score([query], [group])[0]
+            self._compare(_clean(query), list(map(_clean, group)))
+            if query.strip() and group
+            else BM25(self._options).score([query], [group])[0]
             for query, group in zip(queries, documents, strict=True)
         ]
 
@@ -91,6 +93,11 @@ class Encoder:
 
 def as_scores(values: Sequence[Any]) -> Scores:
     return np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in values])
+
+
+def _clean(text: str) -> str:
+    """Without halves of surrogate pairs, which no tokenizer takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _check(folder: Path) -> None:
