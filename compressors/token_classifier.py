@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +11,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.base import Unavailable
-from compressors.checkpoint import Checkpoint, missing, open_checkpoint
+from compressors.checkpoint import Checkpoint, open_checkpoint
+from compressors.device import RowModel, device
+from compressors.encoders.onnx import OnnxEncoder, runs
+from compressors.encoders.torch import TorchEncoder
 
 _loaded: dict[tuple[Path, str, str], "TokenClassifier"] = {}
 _lock = threading.Lock()
 
 
 class TokenClassifier:
-    """A token classification model of two labels, of which 1 means "keep"."""
+    """A token classification model of two labels, of which 1 means "keep", on one device.
 
-    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
+    `first` and `last` are the tokens around a text; `longest` is how many tokens a row may have, these included.
+    The model is loaded with the first row. Safe to call from several threads; their rows are computed together.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, name: str, precision: str) -> None:
         self.checkpoint = checkpoint
-        self.device, self.precision = device, precision  # not looked at yet
-        self.version = f"{checkpoint.version[:16]}-fp32"
+        self.device = device(name)
+        self._model, self.engine = _engine(checkpoint, self.device.name, precision)
         around = checkpoint.tokenizer.encode("").ids
         if len(around) != 2:
             raise Unavailable(f"{checkpoint.folder}: the tokenizer puts {len(around)} tokens around a text, not two")
         self.first, self.last = around
-        config = checkpoint.config
-        offset = config["pad_token_id"] + 1 if "roberta" in config["model_type"] else 0
-        self.longest: int = config["max_position_embeddings"] - offset
-        self._model: Any = None
-        self._running = threading.Lock()
+        if len(checkpoint.config.get("id2label", "01")) < 2:
+            raise Unavailable(f"{checkpoint.folder}: a model of one label does not tell what to keep")
+        self.longest = _longest(checkpoint)
+
+    @cached_property
+    def version(self) -> str:
+        """The checkpoint's, and what computes it: engine and precision."""
+        return f"{self.checkpoint.version} {self.engine}"
 
     def keep(self, rows: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        """For each row of ids, special tokens included, the probability that each id is kept."""
-        try:
-            import torch
-            from transformers import AutoModelForTokenClassification
-        except ImportError as error:
-            raise missing("torch", "gpu") from error
-        found = []
-        with self._running, torch.inference_mode():
-            if self._model is None:
-                self._model = AutoModelForTokenClassification.from_pretrained(
-                    self.checkpoint.folder, use_safetensors=True, trust_remote_code=False
-                ).eval()
-            for row in rows:
-                logits = self._model(input_ids=torch.tensor([list(row)])).logits[0].float()
-                found.append(np.asarray(logits.softmax(-1)[:, 1].numpy(), np.float32))
-        return found
+        """For each row of ids, special tokens included, the probability that each id is kept.
+
+        Raises `Unavailable` where the model cannot be loaded or the device fails, `Cancelled`, and `ValueError` for a
+        row that is empty or too long.
+        """
+        if wrong := [len(row) for row in rows if not 0 < len(row) <= self.longest]:
+            raise ValueError(f"a row of {wrong[0]} tokens; between 1 and {self.longest} are possible")
+        return [_keep(logits) for logits in self.device.rows(self._model, rows, [len(row) for row in rows])]
 
 
 def token_classifier(model: str, device: str = "auto", precision: str = "auto") -> TokenClassifier:
-    """The classifier of a checkpoint, loaded once a process for each device and precision. Raises `Unavailable`."""
+    """The classifier of a checkpoint, one a process for each device and precision. Raises `Unavailable`.
+
+    Models like BERT run in int8 or fp32 on a CPU without torch, int8 by default; others, and all on a GPU, in torch:
+    bf16 or fp16 by default on a GPU, fp32 on a CPU.
+    """
     checkpoint = open_checkpoint(model)
     key = (checkpoint.folder, device, precision)
     with _lock:
         if key not in _loaded:
             _loaded[key] = TokenClassifier(checkpoint, device, precision)
         return _loaded[key]
+
+
+def _engine(checkpoint: Checkpoint, place: str, precision: str) -> tuple[RowModel[Any], str]:
+    """What computes the model, and its name."""
+    wanted = "int8" if precision == "auto" else precision
+    light = find_spec("onnxruntime") and find_spec("onnx")
+    if place == "cpu" and runs(checkpoint, wanted) and (light or not find_spec("torch") or precision == "int8"):
+        encoder = OnnxEncoder(checkpoint, wanted)
+        if not encoder.shape.head:
+            raise Unavailable(f"{checkpoint.folder} holds no token classifier: it has no labels for tokens")
+        return encoder, f"onnx-{wanted}"
+    heavy = TorchEncoder(checkpoint, place, precision)
+    return heavy, f"torch-{heavy.precision}"
+
+
+def _longest(checkpoint: Checkpoint) -> int:
+    """Positions that the model has; those of the RoBERTa family begin after the padding's."""
+    config = checkpoint.config
+    longest = config.get("max_position_embeddings")
+    if not isinstance(longest, int):
+        raise Unavailable(f"{checkpoint.folder}: config.json tells no max_position_embeddings")
+    roberta = str(config.get("model_type")) in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
+    return longest - (config.get("pad_token_id", 1) + 1 if roberta else 0)
+
+
+def _keep(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The softmax's probability of label 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers[:, 1] / powers.sum(axis=1), np.float32)

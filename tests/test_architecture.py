@@ -26,10 +26,10 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "onnxruntime", "openv
 NEURAL: set[str] = {
     "compressors/causal_engine.py",
     "compressors/encoders/onnx.py",
+    "compressors/encoders/place.py",
     "compressors/encoders/torch.py",
     "compressors/rankers/crossencoder.py",
     "compressors/rankers/encoders.py",
-    "compressors/token_classifier.py",
 }
 """Files that may import a neural library: those of neural compressors, loaded only when such a one is chosen."""
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 5

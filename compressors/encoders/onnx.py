@@ -1,5 +1,6 @@
 """The BERT family on a CPU, without torch: a graph of our own run by ONNX Runtime, in float32 or int8."""
 
+import threading
 from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -40,10 +41,12 @@ class OnnxEncoder:
         self.checkpoint = checkpoint
         self.precision = precision
         self.shape: Shape = found
+        self._loading = threading.Lock()
 
     def run(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
         """For rows of one length, (tokens, labels) or (tokens, hidden) each. The model is loaded on the first call."""
-        session, words, places = self._loaded
+        with self._loading:
+            session, words, places = self._loaded
         x = single(words[np.asarray(rows)])
         (y,) = session.run(None, {"x": x + places[: x.shape[1]]})
         return list(y)
