@@ -1,0 +1,99 @@
+"""From what a model says of each piece to what it says of each unit: a compound of words that stays or goes as one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressors import codepoints
+from compressors.base import Span
+from compressors.chunks import Row
+from compressors.words import Flags, Ints, Words, compounds
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text, its words and pieces, and the rows in which the model reads these."""
+
+    text: str
+    words: Words
+    rows: list[Row]
+
+    def pieces(self) -> Iterator[list[int]]:
+        """The ids of each row, without special tokens."""
+        return (self.words.ids[row.first : row.last].tolist() for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Units from `starts` to `ends`, in order, apart; how likely each is kept, and the row with its first piece."""
+
+    starts: Ints
+    ends: Ints
+    keep: Numbers
+    rows: Ints
+
+    def spans(self) -> list[Span]:
+        return list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
+
+    def touched(self, spans: Sequence[Span]) -> Flags:
+        """The units that have a character in one of these ordered spans."""
+        first = np.searchsorted(self.ends, [start for start, _ in spans], "right")
+        last = np.searchsorted(self.starts, [end for _, end in spans])
+        depth = np.zeros(len(self.starts) + 1, np.intp)
+        np.add.at(depth, first, 1)
+        np.add.at(depth, last, -1)
+        return np.asarray(np.cumsum(depth)[:-1] > 0)
+
+    def with_digits(self, text: str) -> Flags:
+        before = np.append(0, np.cumsum(codepoints.digits(codepoints.cells(text))))
+        return np.asarray(before[self.ends] > before[self.starts])
+
+    def costs(self, tokens: Ints) -> Ints:
+        """How many of the tokens that start at these characters each unit has, with the white space before it."""
+        owners = np.searchsorted(self.ends, tokens, "right")
+        return np.bincount(owners, minlength=len(self.ends))[: len(self.ends)]
+
+
+def units(reading: Reading, scores: Sequence[NDArray[np.float32]], subword: Literal["mean", "first"] = "mean") -> Units:
+    """The units of a text, from the probability of each piece of each row. A unit without any piece has 0."""
+    words = reading.words
+    keep = np.zeros(len(words.ids))
+    for row, score in zip(reading.rows, scores, strict=True):
+        keep[row.start : row.end] = score[row.start - row.first : row.end - row.first]
+    groups = compounds(reading.text, words)
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    ends = np.append(starts[1:], len(groups))[: len(starts)] - 1
+    pieces = np.flatnonzero(words.owners >= 0)
+    owners = groups[words.owners[pieces]]
+    first = np.full(len(starts), -1)
+    first[owners[::-1]] = pieces[::-1]
+    if subword == "mean":
+        share = np.bincount(owners, keep[pieces], len(starts)) / np.maximum(
+            np.bincount(owners, minlength=len(starts)), 1
+        )
+    else:
+        share = np.where(first >= 0, np.append(keep, 0.0)[first], 0.0)
+    borders = np.array([row.end for row in reading.rows], np.intp)
+    return Units(words.starts[starts], words.ends[ends], share, np.searchsorted(borders, first, "right"))
+
+
+def shares(keep: Numbers, costs: Ints, rows: Ints) -> Numbers:
+    """For each unit, how many of its row's tokens are in worse units, as a share from 0 to 1.
+
+    Those above 1 - rate are what the published package keeps of each row: it compares with a percentile, counted in
+    tokens.
+    """
+    order = np.lexsort((keep, rows))
+    spent = np.append(0, np.cumsum(costs[order]))[:-1]
+    leads = np.append(True, (np.diff(rows[order]) > 0) | (np.diff(keep[order]) > 0))[: len(order)]
+    opens = np.append(True, np.diff(rows[order]) > 0)[: len(order)]
+    worse = (spent[leads][np.cumsum(leads) - 1]) - spent[opens][np.cumsum(opens) - 1]
+    total = np.bincount(rows, costs)[rows[order]]
+    found = np.empty(len(keep))
+    found[order] = worse / np.maximum(total - 1, 1)
+    return found
