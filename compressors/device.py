@@ -28,7 +28,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 In = TypeVar("In", contravariant=True)
 _LOOK = 0.05  # seconds between two looks of a caller that waits at whether anybody waits for it
-_MEMORY = re.compile(r"out of memory|alloc_cpu|can't allocate|failed to allocate|bad.?alloc", re.IGNORECASE)
+_MEMORY = re.compile(r"OutOfMemory|out of memory|alloc_cpu|can't allocate|failed to allocate|bad.?alloc", re.IGNORECASE)
 _devices: dict[str, "Device"] = {}
 _lock = threading.Lock()
 
@@ -113,7 +113,11 @@ class Device:
         return self._scheduler.next()
 
     def _compute(self, batch: Batch, halved: bool = False) -> None:
-        """Runs a batch, and hands what comes of it to whoever waits."""
+        """Runs what is still waited for, and hands over what comes of it."""
+        items = tuple(item for item in batch.items if not cast(_Work, item[0]).future.done())
+        if not items:
+            return
+        batch = Batch(batch.model, items)
         outcome = _outcome(batch)
         error = outcome.exception()
         if error is None:
