@@ -30,6 +30,7 @@ TABLE = {
     "whitespace": "compressors.whitespace:Whitespace",
     "lexical": "compressors.lexical:Lexical",
     "structured": "compressors.structured:Structured",
+    "classifier": "compressors.classifier:Classifier",
     "passages": "compressors.passages:Passages",
 }
 
