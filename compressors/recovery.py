@@ -81,6 +81,11 @@ class Restorer:
         self._held = ""
         self._inside = False  # a word that is too long for a name, whose end has not come
 
+    @property
+    def held(self) -> str:
+        """What has come of the answer and has not been given yet, as it came."""
+        return self._held
+
     def feed(self, piece: str) -> str:
         """What of the answer so far is certain and has not been given yet."""
         return self._advance(piece, last=False)

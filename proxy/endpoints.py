@@ -8,12 +8,13 @@ from uuid import uuid4
 
 import httpx
 
+from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
-from proxy import sse, upstream
+from proxy import recovering, sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
-from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, printable
+from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
 from proxy.override import asked, choose
 from proxy.pipeline import Asked, Pipeline
@@ -59,6 +60,8 @@ class Exchange:
     route: Route | None = None
     policy: str = ""
     measured: Measured = PASSED
+    damage: Damage | None = None  # what the answer is to be recovered by
+    held: recovering.Stream | recovering.Whole | None = None
     answered: bool = False
     stream: bool = False
     status: int | None = None
@@ -105,7 +108,7 @@ class Exchange:
         call = upstream.Call(
             self.scope["method"],
             path + b"?" + query if query else path or b"/",
-            headers,
+            plain(headers) if self.damage else headers,
             self.client if body is None else body,
             length if body is None else len(body) if body or length is not None else None,
         )
@@ -113,6 +116,8 @@ class Exchange:
             async with asyncio.timeout(destination.timeouts.total):
                 await self._relay(destination, call)
         except TimeoutError:
+            if self.held:
+                await self.held.broken()
             raise UpstreamTimeout(f"the answer took more than {destination.timeouts.total:g} s") from None
 
     def _route(self, path: bytes, model: str) -> Route:
@@ -142,7 +147,7 @@ class Exchange:
         assert self.route is not None
         tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
         prepared = await self.parts.pipeline.prepare(body, policy, Asked(tenant, self.settings.compressors))
-        self.measured = prepared.measured
+        self.measured, self.damage = prepared.measured, prepared.damage
         return prepared.body
 
     async def _whole(self, body: bytes | None) -> bytes:
@@ -151,22 +156,27 @@ class Exchange:
     async def _relay(self, destination: Upstream, call: upstream.Call) -> None:
         response = await upstream.send(self.parts.transport, destination, call)
         assert isinstance(response.stream, httpx.AsyncByteStream)
+        send: Send = self.send
         try:
             headers = upstream.response_headers(response)
             reader = sse.reader(headers)
             self.stream = is_event_stream(headers)
             self.status = response.status_code
             self.answered = True
+            if self.damage and recovering.may_recover(self.status, headers):
+                send = self.held = recovering.recovering(self.send, headers, self.damage)
             headers += self._told()
-            await self.send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
             async for chunk in response.stream:
                 if self.first_byte_ms is None:
                     self.first_byte_ms = self._elapsed()
                 reader.feed(chunk)
-                await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             self.client.stop()
-            await self.send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": b""})
         except httpx.TransportError as error:
+            if self.held:
+                await self.held.broken()
             raise upstream.meaning(error) from error
         finally:
             self.usage = reader.usage()

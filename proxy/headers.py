@@ -39,6 +39,11 @@ def credentials(headers: Sequence[Header]) -> list[bytes]:
     return [name + b":" + value for name, value in headers if name in CREDENTIALS]
 
 
+def plain(headers: Sequence[Header]) -> list[Header]:
+    """The headers of a request whose answer is to be read: it must not come packed."""
+    return [(b"accept-encoding", b"identity"), *(h for h in headers if h[0] != b"accept-encoding")]
+
+
 def connection_named(headers: Sequence[Header]) -> frozenset[bytes]:
     """Headers that a Connection header declares to be for the next neighbour only."""
     values = [value for name, value in headers if name == b"connection"]

@@ -12,8 +12,9 @@ from time import perf_counter
 import compressors
 from compressors import Cancelled, Compressor, Overloaded, Unavailable
 from compressors.cancel import watched
+from compressors.damage import Damage
 from compressors.worker import Worker
-from policies.base import Mode, Policy
+from policies.base import Mode, Policy, Recovers
 from proxy.chosen import called_for
 from proxy.loading import Compressors, Loading, is_neural, key_of
 from proxy.savings import Measured, Outcome
@@ -30,11 +31,13 @@ REMEMBERED = frozenset(("lexical", "structured"))
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What goes upstream, and what was found out on the way. `shortened`: where a shorter body goes, all about it."""
+    """What goes upstream, and what was found out on the way. `shortened`: where a shorter body goes, all about it;
+    `damage`: what answers to it are to be recovered by, where the policy says so and they may be touched."""
 
     body: bytes
     measured: Measured
     shortened: Shortened | None = None
+    damage: Damage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ class Pipeline:
         if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:
             measured = replace(measured, outcome=Outcome.AUDITED, reason="audit: the original was sent")
         compressed = measured.outcome is Outcome.COMPRESSED
-        return Prepared(result.body, measured, result) if compressed else Prepared(body, measured)
+        if not compressed:
+            return Prepared(body, measured)
+        recover = isinstance(policy, Recovers) and policy.recover and result.examined.request.prose
+        return Prepared(result.body, measured, result, _damage(result) if recover else None)
 
     def _use(self, name: str, asked: Asked) -> Compressor:
         """The compressor of this name, with what it found before where looking that up is quicker than finding it."""
@@ -130,3 +136,8 @@ class Pipeline:
         """Drops queued work and ends the threads."""
         self._worker.close()
         self._compressors.close()
+
+
+def _damage(result: Shortened) -> Damage:
+    fields = result.examined.request.fields
+    return Damage([(field.text, result.kept.get(n, ((0, len(field.text)),))) for n, field in enumerate(fields)])

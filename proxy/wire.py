@@ -11,25 +11,26 @@ type, bytes that are not UTF-8) raises `UnknownShape`: such a body goes upstream
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]  # not in typeshed
 from typing import Any
 
 import msgspec
 
+from proxy.json_walk import UnknownShape as UnknownShape
+from proxy.json_walk import Walk, literal
+
 MAX_MESSAGES = 20_000
-_SPACE = re.compile(r"[ \t\n\r]*")
+_PROSE: Mapping[str, tuple[object, ...]] = {
+    "response_format": (None, {"type": "text"}),
+    "logprobs": (None, False),
+    "web_search_options": (None,),
+    "modalities": (None, ["text"]),
+}
 _TEXT_PARTS = {"text": "text", "input_text": "text", "refusal": "refusal"}
-_READ_ONCE = {"messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal"}
 
 
 _Text = tuple[int | None, str, int, int, str]  # part, text, start, end, key: a Field before its role is known
-
-
-class UnknownShape(ValueError):
-    """The body is not a chat request that we know how to read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat completions body. `source` is the body decoded as UTF-8; `tools`: names of the tools offered."""
+    """A chat completions body. `source` is the body decoded as UTF-8; `tools`: names of the tools offered; `prose`:
+    nothing in it asks for answers whose text must not be touched (a schema, probabilities of tokens, citations)."""
 
     source: str
     model: str
@@ -67,6 +69,7 @@ class ChatRequest:
     messages: tuple[Message, ...]
     fields: tuple[Field, ...]
     tools: tuple[str, ...] = ()
+    prose: bool = True
 
 
 class Peek(msgspec.Struct):
@@ -102,38 +105,30 @@ def splice(request: ChatRequest, texts: Mapping[int, str]) -> bytes:
     at = 0
     for index in sorted(texts):
         field = request.fields[index]
-        pieces += request.source[at : field.start], _literal(texts[index], request.source[field.start : field.end])
+        pieces += request.source[at : field.start], literal(texts[index], request.source[field.start : field.end])
         at = field.end
     return "".join([*pieces, request.source[at:]]).encode()
 
 
-def _literal(text: str, before: str) -> str:
-    """JSON for `text`, escaped the way the literal that it replaces was. Lone surrogates only exist as escapes."""
-    literal = json.dumps(text, ensure_ascii=before.isascii())
-    return literal if before.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(text)
-
-
-def _unread(_: str) -> int:
-    return 0  # numbers are stepped over, never read: no limit on digits, no rounding
-
-
-class _Walk:
+class _Walk(Walk):
     """One pass over one body."""
 
+    once = frozenset(("messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal"))
+
     def __init__(self, source: str) -> None:
-        self._source = source
-        self._decoder = json.JSONDecoder(parse_float=_unread, parse_int=_unread)
+        super().__init__(source)
         self._fields: list[Field] = []
-        self._end = 0
 
     def request(self) -> ChatRequest:
         body: dict[str, Any] = {}
+        prose = True
         messages: tuple[Message, ...] | None = None
         for key, at in self._members(self._space(0)):
             if key == "messages":
                 messages = tuple(self._message(n, start) for n, start in enumerate(self._elements(at)))
             else:
                 body[key] = self._value(at)
+                prose = prose and body[key] in _PROSE.get(key, (body[key],))
         if self._space(self._end) != len(self._source):
             raise UnknownShape("something follows the body")
         if messages is None:
@@ -146,6 +141,7 @@ class _Walk:
             messages=messages,
             fields=tuple(self._fields),
             tools=_function_names(body.get("tools")) or _function_names(body.get("functions")),
+            prose=prose,
         )
 
     def _message(self, index: int, at: int) -> Message:
@@ -197,58 +193,6 @@ class _Walk:
         if _TEXT_PARTS[kind] not in texts:
             raise UnknownShape(f"a part of type {kind!r} has no text")
         return texts[_TEXT_PARTS[kind]]
-
-    # Members and elements. Each yields where a value starts; whoever reads the value leaves its end in `self._end`.
-
-    def _members(self, at: int) -> Iterator[tuple[str, int]]:
-        if self._source[at : at + 1] != "{":
-            raise UnknownShape("expected a JSON object")
-        seen: set[str] = set()
-        at = self._space(at + 1)
-        if self._source[at : at + 1] == "}":
-            self._end = at + 1
-            return
-        while True:
-            if self._source[at : at + 1] != '"':
-                raise UnknownShape("the body is not JSON")
-            key, at = scanstring(self._source, at + 1)
-            if key in seen and key in _READ_ONCE:
-                raise UnknownShape(f"the key {key!r} stands twice in one object")
-            seen.add(key)
-            yield key, self._after(at, ":")
-            at = self._space(self._end)
-            if self._source[at : at + 1] == "}":
-                self._end = at + 1
-                return
-            at = self._after(at, ",")
-
-    def _elements(self, at: int) -> Iterator[int]:
-        if self._source[at : at + 1] != "[":
-            raise UnknownShape("expected a JSON list")
-        at = self._space(at + 1)
-        if self._source[at : at + 1] == "]":
-            self._end = at + 1
-            return
-        while True:
-            yield at
-            at = self._space(self._end)
-            if self._source[at : at + 1] == "]":
-                self._end = at + 1
-                return
-            at = self._after(at, ",")
-
-    def _after(self, at: int, mark: str) -> int:
-        at = self._space(at)
-        if self._source[at : at + 1] != mark:
-            raise UnknownShape("the body is not JSON")
-        return self._space(at + 1)
-
-    def _value(self, at: int) -> Any:
-        value, self._end = self._decoder.scan_once(self._source, at)  # type: ignore[attr-defined]  # not in typeshed
-        return value
-
-    def _space(self, at: int) -> int:
-        return _SPACE.match(self._source, at).end()  # type: ignore[union-attr]  # matches nothing at all, too
 
 
 def _text(value: object) -> str | None:
