@@ -24,8 +24,8 @@ from compressors.fit import fit
 from compressors.selection import keeps_all, whole
 from compressors.token_classifier import TokenClassifier, token_classifier
 from compressors.tokenizers import counter
-from compressors.units import Reading, Units, shares, units
-from compressors.words import Flags, Ints, read
+from compressors.units import Reading, Subword, Units, shares, units
+from compressors.words import Flags, Ints, compounds, read
 
 _ROUNDS = 4  # of taking out repeated force tokens that have come to stand side by side
 
@@ -55,7 +55,7 @@ class ClassifierSettings(Struct, frozen=True):
         *("。", "？", "！", "؟", "।"),
     )
     subword: Annotated[
-        Literal["mean", "first"],
+        Subword,
         Meta(title='"mean" or "first"', description="what a word's score is made of: all of its tokens, or the first"),
     ] = "mean"
     threshold_scope: Annotated[
@@ -105,7 +105,8 @@ class Classifier:
         ids = [[model.first, *row, model.last] for reading in readings for row in reading.pieces()]
         scored = iter(model.keep(ids) if ids else ())
         for reading in readings:
-            yield units(reading, [next(scored)[1:-1] for _ in reading.rows], self._settings.subword)
+            keep = [next(scored)[1:-1] for _ in reading.rows]
+            yield units(reading, keep, compounds(reading.text, reading.words), self._settings.subword)
 
     def _choose(self, task: Task, found: Units) -> Kept:
         cancel.check()

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from compressors import codepoints
 from compressors.base import Span
 from compressors.chunks import Row
-from compressors.words import Flags, Ints, Words, compounds
+from compressors.words import Flags, Ints, Words
 
 Numbers = NDArray[np.float64]
+Subword = Literal["mean", "first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +60,24 @@ class Units:
         return np.bincount(owners, minlength=len(self.ends))[: len(self.ends)]
 
 
-def units(reading: Reading, scores: Sequence[NDArray[np.float32]], subword: Literal["mean", "first"] = "mean") -> Units:
-    """The units of a text, from the probability of each piece of each row. A unit without any piece has 0."""
+def units(reading: Reading, scores: Sequence[NDArray[np.float32]], groups: Ints, subword: Subword = "mean") -> Units:
+    """The units of a text, from the probability of each piece of each row. A unit without any piece has 0.
+
+    `groups`: the number of the unit of each word, from 0 on, in order.
+    """
     words = reading.words
     keep = np.zeros(len(words.ids))
     for row, score in zip(reading.rows, scores, strict=True):
         keep[row.start : row.end] = score[row.start - row.first : row.end - row.first]
-    groups = compounds(reading.text, words)
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     ends = np.append(starts[1:], len(groups))[: len(starts)] - 1
     pieces = np.flatnonzero(words.owners >= 0)
     owners = groups[words.owners[pieces]]
+    counts = np.bincount(owners, minlength=len(starts))
     first = np.full(len(starts), -1)
     first[owners[::-1]] = pieces[::-1]
     if subword == "mean":
-        share = np.bincount(owners, keep[pieces], len(starts)) / np.maximum(
-            np.bincount(owners, minlength=len(starts)), 1
-        )
+        share = np.bincount(owners, keep[pieces], len(starts)) / np.maximum(counts, 1)
     else:
         share = np.where(first >= 0, np.append(keep, 0.0)[first], 0.0)
     borders = np.array([row.end for row in reading.rows], np.intp)
