@@ -56,8 +56,11 @@ class OnnxEncoder:
         """The session, the table of words, and the sum of what a place and the only kind of text add."""
         try:
             given = renamed(tensors(self.checkpoint.weights), self.checkpoint.config)
+            words = given["embeddings.word_embeddings.weight"]
+            if words.shape[1] != self.shape.hidden or self.shape.hidden % self.shape.heads:
+                raise ValueError(f"{words.shape[1]} numbers a word, {self.shape.heads} heads")
             places = single(given["embeddings.position_embeddings.weight"])[self.shape.first :]
-            return self._session(given), given["embeddings.word_embeddings.weight"], places + _kind(given)
+            return self._session(given), words, places + _kind(given)
         except (KeyError, ValueError) as error:
             raise Unavailable(f"{self.checkpoint.folder}: the weights do not fit the config: {error}") from error
 
