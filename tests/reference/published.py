@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llmlingua
 import nltk
 import numpy as np
 import torch
 import transformers
+from llmlingua import PromptCompressor
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 from numpy.typing import NDArray
 from tiny_models import tiny
@@ -46,7 +46,7 @@ nltk.sent_tokenize = _sentences
 @cache
 def published(kind: str) -> Any:
     """Its `PromptCompressor` on the tiny model of this kind, as LLMLingua-2 where that is a token classifier."""
-    made = llmlingua.PromptCompressor(str(tiny(kind)), device_map="cpu", use_llmlingua2=kind in CLASSIFIERS)
+    made = PromptCompressor(str(tiny(kind)), device_map="cpu", use_llmlingua2=kind in CLASSIFIERS)
     made.model.eval()
     return made
 
