@@ -71,9 +71,9 @@ class Watched:
         try:
             kept = self.entry.compressor.compress(tasks)
         except Unavailable as error:
-            if self.entry.trouble != str(error):
+            if not self.entry.trouble:  # once, not for every request
                 log.warning("%s: %s; requests go on without", self.name, error)
-            self.entry.trouble = str(error)
+            self.entry.trouble = str(error) or type(error).__name__
             raise
         if self.entry.trouble:
             self.entry.trouble = ""
@@ -108,7 +108,7 @@ class Compressors:
     def troubles(self, names: Iterable[str], chosen: Mapping[str, Chosen]) -> tuple[str, ...]:
         """Which of them failed when last used, though they are loaded: a breaker is open, a device is lost."""
         known = [(name, self._entries.get(key_of(name, chosen))) for name in names]
-        return tuple(f"{name}: {entry.trouble}" for name, entry in known if entry and entry.trouble)
+        return tuple(f"{name}: when last used: {entry.trouble}" for name, entry in known if entry and entry.trouble)
 
     def settle(self, names: Iterable[str], chosen: Mapping[str, Chosen]) -> tuple[str, ...]:
         """`obstacles`, once all of them are loaded or have failed to. Returns early when closed."""
@@ -173,6 +173,7 @@ def _warm_up(entry: Entry) -> None:
     assert is_neural(entry.compressor)
     try:
         entry.compressor.warm_up()
+        _ = entry.compressor.version  # reads the whole model once: no request shall wait for that
     finally:
         entry.ended = monotonic()
 

@@ -149,7 +149,7 @@ def test_a_model_that_fails_in_use_makes_the_service_degraded_until_it_works_aga
     assert len(caplog.records) == 1
     assert ready(url) == (
         200,
-        {"status": "degraded", "reasons": ["model: cuda:0 has failed 3 times; tried again in 30 s"]},
+        {"status": "degraded", "reasons": ["model: when last used: cuda:0 has failed 3 times; tried again in 30 s"]},
     )
     model.work = lambda: None
     assert reason(url) == "compressed"
