@@ -9,6 +9,7 @@ import compressors
 from policies.base import Mode
 from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
+from proxy.loading import is_neural
 from proxy.settings import Chosen, Settings
 
 MODEL = "model"
@@ -27,6 +28,19 @@ def called_for(settings: Settings) -> tuple[str, ...]:
     used = [settings.policies.get(route.policy) for route in settings.routes]
     active = [policy for policy in used if isinstance(policy, RulePolicy) and policy.mode is not Mode.OFF]
     return tuple(sorted({name for policy in active for name in policy.compressors}))
+
+
+def runs_models(settings: Settings) -> bool:
+    """Whether some route can call for a compressor that runs a model."""
+    made = (settings.compressors.get(name, Chosen(name)) for name in called_for(settings))
+    return any(_runs_model(one) for one in made)
+
+
+def _runs_model(one: Chosen) -> bool:
+    try:
+        return is_neural(compressors.load(one.use, one.settings))
+    except (compressors.CompressionError, ImportError, AttributeError):  # whoever loads it says so
+        return False
 
 
 def _chosen(name: str, table: object, folder: File, complaints: list[Complaint]) -> Chosen | None:

@@ -40,7 +40,10 @@ class CompressionTable(Struct):
     deadline_ms: Annotated[
         Milliseconds, Meta(description="for queueing and computing; past it, the original is sent")
     ] = _COMPRESSION.deadline_ms
-    workers: Annotated[Few, Meta(description="threads that compress")] = _COMPRESSION.workers
+    workers: Annotated[
+        Few | None,
+        Meta(description="threads that compress; default: 2, or 8 where a model is called for, since they wait for it"),
+    ] = None
     cache_mb: Annotated[
         int,
         Meta(

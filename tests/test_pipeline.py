@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from compressors.base import Compressor, Kept, Rate, Task, UnknownCompressor
+from compressors import cancel
+from compressors.base import Cancelled, CompressionError, Compressor, Kept, Rate, Task, UnknownCompressor
 from policies.base import Kind, Mode, Plan, Segment, Step
 from policies.presets import PRESETS
 from policies.routes import Route
@@ -165,6 +166,46 @@ def test_a_compressor_that_takes_too_long_is_left_behind() -> None:
     release.set()
     assert prepared.body == BODY
     assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, "deadline")
+
+
+def test_work_that_nobody_waits_for_stops_where_it_asks_and_gives_its_thread_back() -> None:
+    seen: list[type[BaseException]] = []
+
+    def long(task: Task) -> Kept:
+        try:
+            while True:
+                cancel.check()
+                time.sleep(0.005)
+        except CompressionError as error:
+            seen.append(type(error))
+            raise
+
+    async def run() -> list[Prepared]:
+        compressors = iter([Doing(long), Doing(half)])
+        made: dict[str, Doing] = {}
+
+        def load(name: str) -> Compressor:
+            return made.setdefault(name, next(compressors))
+
+        pipeline = Pipeline(Compression(deadline_ms=150, workers=1, queue=0), load)
+        try:
+            first = await pipeline.prepare(BODY, Everything("slow"))
+            while not seen:  # noqa: ASYNC110  # set by another thread
+                await asyncio.sleep(0.005)
+            gone = asyncio.ensure_future(pipeline.prepare(BODY, Everything("slow")))
+            await asyncio.sleep(0.05)
+            gone.cancel()  # its client left
+            while len(seen) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
+            return [first, await pipeline.prepare(BODY, Everything("quick"))]
+        finally:
+            pipeline.close()
+
+    first, last = asyncio.run(run())
+    assert (first.body, first.measured.reason) == (BODY, "deadline")
+    assert last.measured.outcome is Outcome.COMPRESSED
+    assert seen == [Cancelled, Cancelled]
 
 
 def test_when_every_thread_hangs_and_the_queue_is_full_requests_go_on_without_waiting() -> None:
