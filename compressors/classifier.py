@@ -143,7 +143,7 @@ def _occurrences(text: str, tokens: Sequence[str]) -> Iterator[Span]:
     patterns = []
     for token in sorted(filter(None, tokens), key=len, reverse=True):
         solid = _solid(token)
-        patterns.append(r"(?<![^\W_])" * solid[0] + re.escape(token) + r"(?![^\W_])" * solid[-1])
+        patterns.append(r"(?<![^\W_])" * int(solid[0]) + re.escape(token) + r"(?![^\W_])" * int(solid[-1]))
     return (match.span() for match in re.finditer("|".join(patterns), text)) if patterns else iter(())
 
 
