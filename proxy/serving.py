@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from compressors import tokenizers
+from policies.base import Recovers
 from proxy.app import App, create_app
 from proxy.check import Checked, check
 from proxy.ledger import LedgerError, open_ledger
@@ -80,9 +81,15 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         f"{settings.compression.deadline_ms:g} ms; send the original",
         "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
         "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
-        "  change answers; follow redirects; send anything to anybody but the upstream.",
+        f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
         f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
     ]
+
+
+def _but(settings: Settings) -> str:
+    used = {route.policy for route in settings.routes}
+    recovers = [n for n, p in settings.policies.items() if n in used and isinstance(p, Recovers) and p.recover]
+    return f", but for cut names, dates and numbers under {', '.join(recovers)}" if recovers else ""
 
 
 def _refused(problem: str) -> int:
