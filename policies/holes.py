@@ -11,6 +11,9 @@ _OVERLAP = 2_048
 _FEW_TAGS = 8
 _FEW_ROWS = 6  # from here on a text can be a log or a trace
 _FEW_QUESTIONS = 3
+_SEVERAL = 3
+_PROSE = 50  # characters of a line, on average, from which lines are sentences
+_READ = 20_000  # characters of a text in which labels are looked for
 _LONGEST_ROW = 2_000  # characters of a row that are read to tell a table
 
 
@@ -28,7 +31,7 @@ _ID = re.compile(
     r"|(?=[0-9a-f]{8})(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b))"
 )
 _CITATION = re.compile(
-    r"(?<!\w)#\d{1,9}\b|\*?\[\d{1,5}\]<\w{0,12}|(?<!\w)\[\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]"
+    r"(?<!\w)#\d{1,9}\b|\*?\[\d{1,5}\]<\w{0,12}|(?<!\w)\[{1,2}\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]{1,2}"
     r"|\[\d{1,3}(?:, ?\d{1,3}){0,6}\]"
     r"|【[^】\n]{1,20}】|^[ \t]{0,8}\d{1,6}\|",
     re.MULTILINE,
@@ -83,10 +86,18 @@ _REPR = re.compile(  # of an object around a quoted text: the class, the names o
 _ALIGNED = re.compile(  # of a form or a bill set with spaces: a named value in a column, an amount that ends a row
     r"(?<=\S {3}) {0,80}[^\W\d_][\w .]{0,30}: ?[^\n]{1,60}$|(?<=  )-?\d{1,3}(?:[., ]\d{3}){0,4}[.,]\d{2}$", re.MULTILINE
 )
+_FROM = re.compile(
+    r"\((?:[^()\n]{1,40} )?(?:[\w.~/-]{1,150}\.[a-z]\w{1,4}|https?://[^\s()]{1,300})\)", re.IGNORECASE
+)  # a text's file, behind it
 _COLUMNS = re.compile(  # of a table that stands apart from its rows
-    r"[\"'](?:columns?|fields|headers?|column_?names|index|labels)[\"']\s?:\s?[\[(][^\[\]()]{1,4000}[\])]", re.IGNORECASE
+    r"[\"'](?:columns?|fields|headers?|column_?names|index|labels)[\"']\s?:\s?[\[(][^\[\]()]{1,4000}[\])]",
+    re.IGNORECASE,
 )
 _TAGGED = re.compile(r"<([A-Za-z_][\w.:-]{0,60})>\s{0,9}[^<>\n]{1,80}?\s{0,9}</\1>")  # a value in a tag of its own
+_BULLET = re.compile(r"^[ \t]{0,8}[-*•] (?=[^\n]{80})", re.MULTILINE)  # of an item that is a text of its own
+_LINE_LABEL = re.compile(
+    r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
+)
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
 _CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
@@ -117,7 +128,10 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_ID, tuple("0123456789")),
     (_CITATION, ("[", "【", "#", "|")),
     (_KEYED, (":",)),
-    (_COLUMNS, tuple(f"{word}{mark}" for word in ("olumns", "ields", "eaders", "olumn", "ndex", "abels") for mark in "\"'")),
+    (
+        _COLUMNS,
+        tuple(f"{word}{mark}" for word in ("olumns", "ields", "eaders", "olumn", "ndex", "abels") for mark in "\"'"),
+    ),
     (_HEADER, _COLONS),
     (_RECORD, _COLONS),
     (_REPR, ("='", '="')),
@@ -125,6 +139,8 @@ _ALWAYS: tuple[_Gated, ...] = (
 )
 _IN_TEXT: tuple[_Gated, ...] = (
     (_ALIGNED, ("   ",)),
+    (_FROM, (")",)),
+    (_BULLET, ("- ", "* ", "• ")),
     (_HEADING, ("#", "*", *_COLONS)),
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),
 )
@@ -157,6 +173,18 @@ def _of_lines(text: str) -> Iterator[Span]:
     names = list(_matches(_SPEAKER, text)) if ":" in text or "：" in text else []
     if len(names) >= 0.5 * text.count("\n") + 0.5:
         yield from names
+
+
+def recurring(texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    """The labels of lines ("Plan:", "Output:") that stand several times in the texts together, by text; in a chat the
+    names of all who speak."""
+    rows = sum(text.count("\n") + 1 for text in texts)
+    if sum(map(len, texts)) < _PROSE * rows:  # records, of which every line is a label and a value
+        return [()] * len(texts)
+    found = [list(_LINE_LABEL.finditer(text[:_READ])) if ":" in text or "：" in text else [] for text in texts]
+    count = Counter(match[1] for matches in found for match in matches)
+    chat = len(count) < 0.75 * count.total() > 0.35 * rows
+    return [tuple(m.span() for m in matches if chat or count[m[1]] >= _SEVERAL) for matches in found]
 
 
 def openers(texts: Sequence[str]) -> list[tuple[Span, ...]]:

@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 
 from compressors.base import Span
 from policies.base import Kind, Segment
-from policies.holes import holes, openers, outside
+from policies.holes import holes, openers, outside, recurring
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
@@ -26,6 +26,7 @@ _SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
 _SYSTEM = ("system", "developer")
 _HEAD = 6_000  # characters of a segment that are read to tell what it is
 
+_WIDE = re.compile("[\u2e80-\U0010ffff]")
 _ELIDED = re.compile(r"^[ ]{0,8}(?:⋮|…|\.\.\.)[ .…]{0,4}$", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ ]{0,8}(\d{1,6})(?: ?[:|│→]|\t| |$)", re.MULTILINE)
 _SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
@@ -112,9 +113,10 @@ def _shared(segments: Sequence[Segment]) -> list[tuple[Span, ...]]:
         if s.kind in (Kind.CONTEXT, Kind.TOOL_OUTPUT) and len(s.text) >= SHORTEST:
             documents.setdefault(s.field, []).append(i)
     for indexes in documents.values():
-        if len(indexes) >= _SEVERAL:
-            for i, found in zip(indexes, openers([segments[i].text for i in indexes]), strict=True):
-                marks[i] = found
+        texts = [segments[i].text for i in indexes]
+        edges = openers(texts) if len(texts) >= _SEVERAL else [()] * len(texts)
+        for i, edge, labels in zip(indexes, edges, recurring(texts), strict=True):
+            marks[i] = (*edge, *labels)
     return marks
 
 
@@ -180,4 +182,4 @@ def _excerpt(text: str) -> bool:
 def _weight(text: str) -> int:
     """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
     head = text[:100]
-    return len(text) if head.isascii() else len(text) * (2 if sum(c >= "\u2e80" for c in head) > 40 else 1)
+    return len(text) if head.isascii() else len(text) * (2 if len(_WIDE.findall(head)) > 40 else 1)

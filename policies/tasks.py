@@ -23,7 +23,7 @@ _JUDGED = (
     r"|useful|helpful)"
 )
 _SHORT = r"(?:an? (?:short|brief|concise|single)|titles?|labels?|summar(?:y|ies)|commit messages?|search quer(?:y|ies))"
-_KEPT = r"(?:verbatim|word[- ]for[- ]word|unchanged|unmodified|unaltered|as[- ]is)"
+_KEPT = r"(?:verbatim|word[- ]for[- ]word|unchanged|unmodified|unaltered)"
 _MAIL = r"\b(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b"
 _VERBATIM = ("translate", "rewrite", "judge", "write code", "copy")
 _READS_ALL = ("extract", "write", "classify")
@@ -55,14 +55,14 @@ _ORDERS = {
 }
 _WORDS = {
     "copy": [  # nothing of the material may be lost
-        rf"\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep|kept|cop(?:y|ied)|include[ds]?|output)\b"
+        rf"(?<!n't )(?<!not )(?<!ever )(?<!ly )\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep)\b"
         rf"[^.\n]{{0,60}}\b{_KEPT}\b(?! quot)",
         r"\b(?:don'?t|do not|never|not|without|rather than) (?:to )?(?:summari[sz]\w+|condens\w+|shorten\w*|abridg\w+"
         r"|los(?:e|ing)|omit\w*|leav(?:e|ing) out|drop\w*)\b(?! (?:your|the) (?:answer|reply|response))",
         r"\b(?:extract|list|find|return|capture|include|collect)\w*\b[^.\n]{0,40}\b(?:all|every|each)\b"
         r"[^\n]{0,400}\bschema\b|\bschema\b[^\n]{0,80}\bextract|\bextract[^\n]{0,200}\bschema\b",
-        r"\b(?:wörtlich|wortwörtlich|unverändert|textuellement|mot pour mot|literalmente|textualmente|palabra por palabra"
-        r"|letteralmente|parola per parola|letterlijk|dosłownie|дословно|ordagrant)\b[^.\n]{0,60}"
+        r"\b(?:wörtlich|wortwörtlich|unverändert|textuellement|mot pour mot|literalmente|textualmente"
+        r"|palabra por palabra|letteralmente|parola per parola|letterlijk|dosłownie|дословно|ordagrant)\b[^.\n]{0,60}"
         r"\b(?:wieder|übernehm|zurück|behalt|reprodui|repren|conserv|reproduc|copi|mant|ripor|over|zachow|сохран|återge)",
         r"一字不[漏差]|原样(?:返回|输出|保留)|逐字|そのまま(?:出力|返|保持)|原文どおり|그대로 (?:출력|반환|유지)",
     ],
@@ -118,13 +118,14 @@ _WORDS = {
         r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
         r"\b(?:edit|modify|rewrite|refactor|fix|patch|port|convert|extend)\s+(?:the|this|my|these|that|it)?\s?(?:\w+ )?"
         r"(?:code|function|class|files?|method|script|bug|module)\b",
-        r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|(?<!the )(?<!an )output)\b[^.\n]{0,40}\b(?:diff|patch)\b",
+        r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|(?<!the )(?<!an )output)\b[^.\n]{0,40}"
+        r"\b(?:diff|patch)\b",
         r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
     ],
 }
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
-    "copy": """verbatim word unchanged unmodif unalter as_is as-is summari condens shorten abridg los omit leav drop
+    "copy": """verbatim word unchanged unmodif unalter  summari condens shorten abridg los omit leav drop
         schema wörtlich unveränd textuel mot_pour literal palabra letter parola dosłow дослов ordagrant 一字 原样 逐字
         そのまま 原文 그대로""",
     "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед

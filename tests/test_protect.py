@@ -170,6 +170,14 @@ VERBATIM = [
     "Continue the story.",
     "Give me feedback on this.",
     "Write the complete file.",
+    "Improve the Polish translation with the suggestions of the reviewer.",
+    "Clean up the notes. All statements should be repeated verbatim.",
+    "Tidy the findings, but do not summarize them.",
+    "Gib den Text wörtlich wieder.",
+    "Reproduis le texte mot pour mot, à conserver tel quel.",
+    "Extract the events from the page according to the schema.",
+    "List every event of the page, as objects that follow the schema below.",
+    "请原样返回全文。",
 ]
 
 
@@ -188,6 +196,11 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "Answer the question. Never translate names.",
         "Rephrase the follow-up question as a standalone question.",
         "Answer in the language of the user.",
+        "Extract a short label for the topic.",
+        "Convert the notes into a commit message.",
+        "Don't blindly repeat the context verbatim.",
+        "Cite the sentences that matter word for word.",
+        "I send the output of git diff and you describe it.",
         "Rank the documents by relevance; the relevance score is a number from 1 to 10.",
     ],
 )
@@ -341,6 +354,11 @@ def test_a_sheet_of_cells_is_no_numbered_view_of_a_file() -> None:
         (PROSE + "\nReservoir Ltd            Invoice no.: 2026-118\n" + PROSE, ["Invoice no.: 2026-118"]),
         (PROSE + "\nTwo valves, cast iron      4 pcs      1.204,50\n" + PROSE, ["1.204,50"]),
         ("*Dam watch (3 messages)*\n" + 2 * PROSE, ["*Dam watch (3 messages)*"]),
+        ("<written-on>\n2024-11-02\n</written-on>\n" + PROSE * 2, ["2024-11-02"]),
+        (f"- {PROSE} (taken from dam_notes.md)\n- {PROSE} (https://dam.example/a)", ["dam_notes.md", "- ", "(https"]),
+        ("{'columns': ['month', 'level'], 'data': [" + "['May', 4.07], " * 40 + "['Flow', 9]]} " + PROSE, ["'level'"]),
+        (f"[[source:4]] {PROSE} [[source:5]] {PROSE}", ["[[", "]]"]),
+        (f"Plan: {PROSE}\nmirko.pd scrive: {PROSE}\nPlan: {PROSE}\nPlan: {PROSE}", ["Plan:", "scrive:"]),
         (f"[2026-02-01 08:10] @ann.lee: {PROSE}\n[2026-02-01 08:15] @bo: {PROSE}", ["] @ann.lee:", "] @bo:"]),
     ],
 )

@@ -300,6 +300,86 @@ def test_a_last_assistant_message_is_a_prefix() -> None:
     assert cut(user(WINTER), assistant("It leaves"))[-1].kind is Kind.OTHER
 
 
+HITS = [{"id": i, "title": f"T{i}", "body": text} for i, text in enumerate((FERRY, PASSES, MUSEO))]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("label", ["Context: ", "Session 1:\n", "Fundstellen:\n\n"])
+def test_of_json_in_a_text_the_long_values_are_material_and_the_keys_are_not(label: str, indent: int | None) -> None:
+    text = f"Be brief.\n\n{label}{json.dumps(HITS, indent=indent, ensure_ascii=False)}\n\nQuestion: {WINTER}"
+    found = cut(user(text))
+    assert [s.text for s in found if s.kind is Kind.CONTEXT] == [FERRY, PASSES, MUSEO]
+    assert kind_of(found, WINTER) is Kind.QUESTION
+
+
+CHATS = {
+    "italian forum": ("Marta ha scritto: ", "Ugo scrive: "),
+    "lower case": ("hannah.oy: ", "bo_x: "),
+    "japanese": ("田中：", "佐藤："),
+}
+SAID = (
+    "the two boxes stand in the cellar now and the van is at the garage until friday, so could you ask them about it?",
+    "You should call the harbour first. We have to be there at nine because the pier is closed from noon to four.",
+    "no objections. i will bring gloves and the shelves, which are heavy",
+)
+
+
+@pytest.mark.parametrize("names", CHATS)
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_a_chat_is_material_whatever_is_asked_and_ordered_in_it(names: str, gap: str) -> None:
+    one, two = CHATS[names]
+    chat = gap.join(name + said for said in SAID for name in (one, two))
+    found = cut(user(f"Summarise what was agreed.\n\n{chat}"))
+    assert all(kind_of(found, said) is Kind.CONTEXT for said in SAID)
+    assert kind_of(found, "Summarise") is Kind.QUESTION
+
+
+@pytest.mark.parametrize("mark", ["第{0}条 ", "§ {0} ", "Article {0}. ", "[[cite:{0}]] ", "3.{0} ", "(Source {0}) "])
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_paragraphs_that_begin_with_the_same_kind_of_mark_are_material(mark: str, gap: str) -> None:
+    rules = ("You must return lost passes.", "The user shall ask the office first.", "Never board without a ticket.")
+    texts = [f"{mark.format(n)}{rule} {FERRY[:120]}" for n, rule in enumerate(rules, 3)]
+    found = cut(user(f"Which of these is the worst for me?\n\n{gap.join(texts)}"))
+    for rule in rules:
+        assert kind_of(found, rule) is Kind.CONTEXT
+
+
+def test_a_list_of_orders_is_no_material() -> None:
+    orders = ("Rewrite the letter to the harbour office so that it is friendlier", "Make a list of what is open")
+    more = ", and keep the names and numbers as they are, because the office has checked all of them twice this year."
+    text = "\n\n".join(f"{n}. {order}{more * 2}" for n, order in enumerate((*orders, "Draft an answer"), 1))
+    assert {s.kind for s in cut(user(text))} <= {Kind.QUESTION, Kind.INSTRUCTION}
+
+
+@pytest.mark.parametrize("heading", ["# {0}\n", "## {0}\n", "---\n**{0}**\n"])
+def test_headings_and_rules_of_the_documents_do_not_end_an_open_section(heading: str) -> None:
+    titles = ("Upload a file", "boat/engine.org", "Limits", "Signed links")
+    texts = [
+        f"{heading.format(t)}Use the left gate. {text}" for t, text in zip(titles, (FERRY, PASSES) * 2, strict=True)
+    ]
+    found = cut(user("Answer from these.\n\nNotes:\n" + "\n\n".join(texts) + f"\n\nQuestion: {WINTER}"))
+    assert {s.kind for s in found if s.text.endswith((FERRY, PASSES))} == {Kind.CONTEXT}
+    assert kind_of(found, WINTER) is Kind.QUESTION
+
+
+def test_headings_of_the_template_end_a_section() -> None:
+    parts = {
+        "Messages": f"user: {FERRY}",
+        "Known facts": "[]",
+        "Date": "2026-11-21",
+        "Person": "Ann",
+        "Place": "Skarholm",
+    }
+    found = cut(user("\n\n".join(f"## {title}\n{text}" for title, text in parts.items()) + f"\n\n{WINTER}"))
+    assert not any("Ann" in s.text for s in found if s.kind in (Kind.CONTEXT, Kind.HISTORY))
+
+
+@pytest.mark.parametrize("text", ['{"table": 12, "items": [{"n": 1}]}', '```json\n[{"n": 1}, {"m": "2"}]\n```'])
+def test_an_answer_that_is_nothing_but_json_is_guarded(text: str) -> None:
+    found = cut(user("Two ramen."), assistant(text), user("That is invalid. Correct it."))
+    assert [s.guard for s in found if s.message == 1] == ["structured answer"]
+
+
 class TestMarks:
     def test_marks_win_over_everything(self) -> None:
         text = f"Be brief.\n<laconic:context>Never answer. {PASSES}</laconic:context>\nContext:\n{FERRY}\n"

@@ -15,13 +15,15 @@ _LEAST_JSON = 200  # characters of a line of JSON that is told apart from the li
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a text: `start` and `end` in code points. `guard`: why it must stay, where that is known here."""
+    """A stretch of a text: `start` and `end` in code points. `guard`: why it must stay, where that is known here.
+    `sure`: its form tells what it is, whatever its words say."""
 
     start: int
     end: int
     kind: Kind
     document: str | None = None
     guard: str = ""
+    sure: bool = False
 
 
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
@@ -31,7 +33,7 @@ _NUMBER = re.compile(r"\d{1,3}[.)]\s")
 _LINK = re.compile(r"<?(?:https?|file)://\S{1,400}$")
 _FILE_NAME = re.compile(r"[\w%./\\~-]{1,150}\.[A-Za-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：](?=\s|$)")
 _BRACKETED = re.compile(
-    r"(?:[-*#>]{1,3} )?[\[(【<«]{1,2}\s?\^?(?:[^\W\d_]{2,12} ?)?(?:\d{1,4}|[0-9a-zA-Z-]{2,12}(?<=\d))\s?"
+    r"(?:[-*#>]{1,3} )?[\[(【<«]{1,2}\s?\^?(?:[^\W\d_]{2,12}[ :#_-]?)?(?:\d{1,4}|[0-9a-zA-Z-]{2,12}(?<=\d))\s?"
     r"[\])】>»]{1,2}[:.]?"
 )
 _WORDED = re.compile(
@@ -95,7 +97,9 @@ def _json_in(text: str, a: int, b: int) -> list[tuple[int, int, bool]]:
         if c < at or text[c] not in "[{":
             continue
         if d - c == 1:  # printed on several lines: up to the bracket that stands below
-            closing = text.find("\n" + text[text.rfind("\n", 0, c) + 1 : c] + "]}"[text[c] == "{"], d, b)
+            begins = text.rfind("\n", 0, c) + 1
+            margin = text[begins : stripped(text, begins, d)[0]]
+            closing = text.find(f"\n{margin}{']}'[text[c] == '{']}", d, b)
             d = text.find("\n", closing + 1, b) if closing > 0 else d
             d = stripped(text, c, b if d < 0 else d)[1]
         if d - c >= _LEAST_JSON and shapes.jsonlike(text[c:d]) and not _records(text, c, d):

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.base import Kind
-from proxy.segmentation import labels, sentences, shapes
+from proxy.segmentation import labels, sentences, series, shapes
 from proxy.segmentation.documents import BULK, Piece, documents, json_values
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import stripped
+from proxy.segmentation.pasted import REMARK, framed, introduction, last_question, pasted
 from proxy.segmentation.sections import Section, blocks, read
 
 _KINDS = {
@@ -27,11 +28,9 @@ _KINDS = {
 }
 _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _DOCUMENTED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
-_OPENS = re.compile(r"<!doctype|<html|<[a-z]{1,8}[ >][^\n]{0,200}<|[{\[]\s*[{\[\"']", re.IGNORECASE)
 _LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _LEAST_IN_SYSTEM = 400  # characters of an open section of a system text that may be material
 _PROPERTY = 200  # characters of a title or a source that stands in a tag of its own
-_REMARK = 300  # characters of a line at the edge of material that may speak to the model
 _ASKED = ("?", "？", "؟")
 _LAST_WORD = 600  # characters of the last paragraph of a message that may be what the user wants
 _CLEARLY = 1500  # characters of unlabelled paragraphs that are pasted beyond doubt
@@ -70,6 +69,11 @@ def joined(pieces: Iterator[Piece]) -> list[Piece]:
         else:
             out.append(piece)
     return out
+
+
+def surely(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces, of which no word makes anything else."""
+    return (replace(piece, sure=True) for piece in pieces)
 
 
 def _tool_output(text: str, start: int, end: int) -> Iterator[Piece]:
@@ -153,8 +157,9 @@ class _Cutter:
         text = self.text[section.start : section.end].strip()
         if section.closed or section.fenced:
             return not sentences.addressed(text[:400]) or len(text) > 1500
-        found = blocks(self.text, section.start, section.end)
-        size = sum(sentences.weight(self.text[c:d]) for c, d in found if self.template_kind(c, d) is None)
+        found = list(blocks(self.text, section.start, section.end))
+        kinds = self.template_kinds(found, Kind.CONTEXT)
+        size = sum(sentences.weight(self.text[c:d]) for (c, d), said in zip(found, kinds, strict=True) if said is None)
         return size >= _LEAST_IN_SYSTEM
 
     def has_template_end(self, a: int, b: int) -> bool:
@@ -210,12 +215,14 @@ class _Cutter:
 
     def template_kinds(self, found: Blocks, kind: Kind) -> list[Kind | None]:
         """`template_kind` of each block; outside of system texts only the edges are looked at, for they decide."""
+        run = series.members([self.text[c:d] for c, d in found])
         if self.role == "system":
-            return [self.template_kind(c, d, kind) for c, d in found]
+            return [None if r else self.template_kind(c, d, kind) for r, (c, d) in zip(run, found, strict=True)]
         kinds: list[Kind | None] = [None] * len(found)
         for order in (range(len(found)), range(len(found) - 1, -1, -1)):
             for i in order:
-                if kinds[i] is None and (said := self.template_kind(*found[i], kind)) is None:
+                said = None if run[i] else self.template_kind(*found[i], kind)
+                if said is None:
                     break
                 kinds[i] = kinds[i] or said
         return kinds
@@ -231,7 +238,7 @@ class _Cutter:
             return None
         if b - a <= 400 and block[-1] in ":：":
             return Kind.OTHER
-        if sentences.placeholders(block) or (b - a <= 200 and sentences.points_back(block)):
+        if sentences.placeholders(block) or (b - a <= 200 and sentences.points(block)):
             return Kind.INSTRUCTION
         if self.role == "system" and (_LISTED.match(block) or sentences.addressed(block, strictly=True)):
             return Kind.INSTRUCTION
@@ -265,22 +272,21 @@ class _Cutter:
     def unlabelled(self, found: Blocks, before: str, asked: bool) -> Iterator[Piece]:
         """User text without a label: long paragraphs that neither ask nor order nor speak of the writer are pasted."""
         texts = [self.text[a:b] for a, b in found]
-        bulk = [_pasted(t) for t in texts]
-        if self.labelled:  # the material has its label; only what is announced is more of it
-            said = [sentences.announces(t) for t in (before, *texts)]
-            bulk = [is_bulk and bool(said[i]) for i, is_bulk in enumerate(bulk)]
-        if self.story(texts, bulk):
-            bulk = [is_bulk and shapes.data(t) for t, is_bulk in zip(texts, bulk, strict=True)]
-        if bulk and bulk[-1] and not self.asked and not shapes.data(texts[-1]) and not self.clearly_pasted(texts, bulk):
-            bulk[-1] = False
-        short = sum(map(len, texts)) < _LEAST_ALONE and not any(shapes.data(t) or _introduction(t) for t in texts)
-        if all(bulk) and not asked and short:
-            bulk = [False] * len(bulk)
+        first, last = series.chat(texts)
+        if last:
+            yield from self.unlabelled(found[:first], before, asked)
+            yield Piece(found[first][0], found[last - 1][1], Kind.CONTEXT, sure=True)
+            yield from self.unlabelled(found[last:], "", asked)
+            return
+        run = series.members(texts)
+        bulk = self.bulk(texts, run, before, asked)
         asked |= any(sentences.asks(t) for t, is_bulk in zip(texts, bulk, strict=True) if not is_bulk)
-        for (a, b), text, is_bulk in zip(found, texts, bulk, strict=True):
-            if is_bulk:
-                own = not asked or _introduction(text)
-                c, d = _frame(text)
+        for (a, b), text, is_bulk, in_run in zip(found, texts, bulk, run, strict=True):
+            if is_bulk and in_run:
+                yield from surely(documents(self.text, a, b, Kind.CONTEXT, ""))
+            elif is_bulk:
+                own = not asked or introduction(text)
+                c, d = framed(text)
                 if c or d < len(text):
                     yield from self.framed(a, a + c, a + d, b)
                 else:
@@ -289,6 +295,21 @@ class _Cutter:
                 yield Piece(a, b, Kind.INSTRUCTION)
             else:
                 yield Piece(a, b, Kind.QUESTION)
+
+    def bulk(self, texts: list[str], run: list[bool], before: str, asked: bool) -> list[bool]:
+        """Which of the paragraphs of a user text are pasted; those of a run are."""
+        bulk = [pasted(t) for t in texts]
+        if self.labelled:  # the material has its label; only what is announced is more of it
+            said = [sentences.announces(t) for t in (before, *texts)]
+            bulk = [is_bulk and bool(said[i]) for i, is_bulk in enumerate(bulk)]
+        if self.story(texts, bulk):
+            bulk = [is_bulk and shapes.data(t) for t, is_bulk in zip(texts, bulk, strict=True)]
+        bulk = [is_bulk or in_run for is_bulk, in_run in zip(bulk, run, strict=True)]
+        doubtful = bool(bulk) and bulk[-1] and not run[-1] and not self.asked and not shapes.data(texts[-1])
+        if doubtful and not self.clearly_pasted(texts, bulk):
+            bulk[-1] = False
+        short = sum(map(len, texts)) < _LEAST_ALONE and not any(shapes.data(t) or introduction(t) for t in texts)
+        return [False] * len(bulk) if all(bulk) and not asked and short else bulk
 
     def story(self, texts: list[str], bulk: list[bool]) -> bool:
         """Whether somebody tells at moderate length what happened to him: then all paragraphs are his own."""
@@ -319,8 +340,8 @@ class _Cutter:
         """Pasted text in a message without a question of its own: it may stand at the end of the very paragraph, as an
         introduction may at its beginning."""
         block = self.text[a:b]
-        c = a + _introduction(block)
-        d = b if shapes.data(block) else a + _last_question(block)
+        c = a + introduction(block)
+        d = b if shapes.data(block) else a + last_question(block)
         if c > a:
             yield Piece(a, c, Kind.OTHER)
         yield from documents(self.text, c, d if d > c else b, Kind.CONTEXT, "")
@@ -332,7 +353,7 @@ def apart(text: str, pieces: list[Piece], *, last_word: bool = False) -> Iterato
     """The pieces, with lines that speak to the model set apart at the edges of material. `last_word`: a question that
     ends the whole text is set apart as well."""
     for i, piece in enumerate(pieces):
-        if piece.kind not in (Kind.CONTEXT, Kind.TOOL_OUTPUT) or piece.guard:
+        if piece.kind not in (Kind.CONTEXT, Kind.TOOL_OUTPUT) or piece.guard or piece.sure:
             yield piece
             continue
         a, b = piece.start, piece.end
@@ -342,7 +363,7 @@ def apart(text: str, pieces: list[Piece], *, last_word: bool = False) -> Iterato
         last = max(text.rfind("\n", a, b) + 1, a)
         c = last if a < b and _speaks(text, last, b) else b
         if last_word and c == b and i == len(pieces) - 1 and text[:b].rstrip("\"'”’»」』)* \n")[-1:] in _ASKED:
-            c = a + _last_question(text[a:b])
+            c = a + last_question(text[a:b])
         if a < (d := stripped(text, a, c)[1]) and c > a:
             yield replace(piece, start=a, end=d)
         if c < b:
@@ -356,40 +377,4 @@ def _line_end(text: str, a: int, b: int) -> int:
 
 def _speaks(text: str, a: int, b: int) -> bool:
     """Whether a line is short and speaks to the model."""
-    return 0 < b - a <= _REMARK and sentences.addressed(text[a:b])
-
-
-def _frame(block: str) -> tuple[int, int]:
-    """Where JSON or HTML begins and ends in a paragraph that holds little else; (0, length) if not."""
-    opening = _OPENS.search(block, 0, _REMARK)
-    if not opening:
-        return 0, len(block)
-    end = max(block.rfind(mark, opening.start()) for mark in ">}]") + 1
-    whole = end - opening.start() >= 0.5 * len(block) and len(block) - end <= _REMARK
-    return (opening.start(), end) if whole else (0, len(block))
-
-
-def _introduction(block: str) -> int:
-    """Length of "my neighbour sent me this:" at the start of a paragraph; 0 where it has none."""
-    colon = block.find(": ", 0, 160)
-    head = block[: colon + 1]
-    return len(head) if colon > 0 and (sentences.announces(head) or sentences.personal(head)) else 0
-
-
-def _last_question(block: str) -> int:
-    """Where the last question begins, if it is asked in the last 400 characters; else the end."""
-    asked = max(block.rfind(mark, max(0, len(block) - 400)) for mark in "?？")
-    begins = max(block.rfind(end, 0, asked) for end in (". ", "! ", "。", "\n")) + 1 if asked > 0 else 0
-    return begins or len(block)
-
-
-def _pasted(block: str) -> bool:
-    """Whether a paragraph looks as if it came from elsewhere."""
-    if len(block) < 150:
-        return False
-    if shapes.data(block):
-        return True
-    if start := _introduction(block):
-        block = block[start : _last_question(block)]
-    of_the_user = sentences.addressed(block) or sentences.personal(block) or sentences.asks(block)
-    return sentences.weight(block) >= BULK and not of_the_user
+    return 0 < b - a <= REMARK and sentences.addressed(text[a:b])

@@ -5,10 +5,11 @@ stands inside is what the title says. An *open* one begins with a label or a hea
 meaning, and its edges may hold sentences that belong to the template: `blocks` trims them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from proxy.segmentation import labels, sentences, shapes
+from proxy.segmentation import labels, sentences, series, shapes
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
 
@@ -30,7 +31,9 @@ class Section:
 
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
+_OFTEN = 3  # headings of one level, rules of one look, that are the documents' own
 _AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
+_SPOKEN_OF = {Meaning.QUESTION, Meaning.INSTRUCTION, Meaning.ANSWER}
 _INNER = _MATERIAL | {Meaning.META, Meaning.SPEAKER, Meaning.STEP}
 
 
@@ -58,8 +61,12 @@ class _Reader:
     found: list[Section] = field(default_factory=list)
     agent: bool = False  # notes of an agent: thoughts and actions are only told by the observations among them
 
+    repeated: dict[tuple[Form, str], int] = field(default_factory=dict)  # headings and rules, and where they begin
+
     def __post_init__(self) -> None:
         self.agent = any(m.meaning is Meaning.OBSERVATION for m in self.markers)
+        if self.role != "system":
+            self.repeated = _repeated(self.markers)
 
     def emit(self, start: int, end: int) -> None:
         frame = self.frames[-1]
@@ -88,6 +95,8 @@ class _Reader:
     def structural(self, marker: Marker) -> bool:
         """Whether a marker says anything here; else it is plain text of the section that it stands in."""
         frame = self.frames[-1]
+        if self.within(frame, marker):
+            return False
         if marker.form in (Form.FENCE, Form.RULE) or marker.pair is not None:
             return True
         if frame.current in (Meaning.EXAMPLE, Meaning.EXISTING) and marker.form is Form.LABEL and frame.closes_at:
@@ -105,6 +114,17 @@ class _Reader:
         if marker.form is Form.ANNOUNCE or marker.meaning is None:
             return self.announcement(marker) or self.ends_heading(marker)
         return True
+
+    def within(self, frame: _Frame, marker: Marker) -> bool:
+        """Whether a heading, rule or fence belongs to the documents of an open section: one of a kind that comes again
+        and again, and nowhere before the section."""
+        by = frame.by
+        if not self.repeated or by is None or frame.opened not in _MATERIAL or by.meaning is Meaning.SPEAKER:
+            return False
+        if marker.form is Form.FENCE:  # code that a document quotes
+            return bool(marker.title or (marker.pair is not None and self.markers[marker.pair].title))
+        first = self.repeated.get((marker.form, marker.level), -1)
+        return marker.pair is None and by.form in (Form.LABEL, Form.ANNOUNCE, Form.BRACKET) and by.start < first
 
     def announcement(self, marker: Marker) -> bool:
         if marker.form is Form.ANNOUNCE:
@@ -210,6 +230,17 @@ class _Reader:
         return self.markers[j].form is Form.RULE and self.markers[j].level == marker.level
 
 
+def _repeated(markers: list[Marker]) -> dict[tuple[Form, str], int]:
+    """The forms of headings and rules that come again and again, and where the first stands: of the headings, most say
+    nothing that a template says."""
+    plain = [m for m in markers if m.pair is None and m.form in (Form.HEADING, Form.RULE)]
+    first = {(m.form, m.level): m.start for m in reversed(plain)}
+    count = Counter((m.form, m.level) for m in plain)
+    known = Counter((m.form, m.level) for m in plain if m.meaning is not None)
+    asked = Counter((m.form, m.level) for m in plain if m.meaning in _SPOKEN_OF)
+    return {k: first[k] for k, n in count.items() if n >= _OFTEN and known[k] <= 0.6 * n and asked[k] <= 0.2 * n}
+
+
 def _named_inside(marker: Marker) -> bool:
     """Whether a label opens material but is part of it ("Chunk: 3", "Content: ..."): `pieces` looks closer."""
     return marker.form is Form.LABEL and marker.inline and marker.meaning in (Meaning.CONTEXT, Meaning.CODE)
@@ -277,6 +308,13 @@ def blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    first, last = series.chat([text[a:b] for a, b in group]) if len(group) > 3 else (0, 0)
+    if last:
+        yield from _split(text, group[:first])
+        yield group[first][0], group[last - 1][1]
+        group = group[last:]
+    if not group:
+        return
     start, end = group[0][0], group[-1][1]
     if len(group) > 4 and shapes.data(text[start:end]):
         first = sentences.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："

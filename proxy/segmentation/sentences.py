@@ -20,7 +20,7 @@ _ORDERS = re.compile(
         tell show analy[sz]e identify translate classify make do don't always never remember ensure keep respond reply
         output please consider think follow cite quote only if evaluate rate rewrite act ignore let's let now given
         based read your you wait put avoid include limit speak refuse note review fix implement add reconstruct draft
-        state decide when today's
+        state decide when_(?:you|the_user|asked|answering|responding|writing|citing) today's
         antworte antworten beantworte beantworten nutze verwende schreibe fasse bitte nenne erkläre gib du sie
         réponds répondez utilise utilisez rédige résume cite donne tu vous ne
         responde responda usa utiliza utilice escribe resume eres usted no si por
@@ -103,6 +103,8 @@ _FORMAT = re.compile(
 )
 _ORDERS_FORMAT = re.compile(r"\b(?:respond|return|output|formatted|as follows|like this|such as)\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$\{|\{\{|\{[a-z_]{2,30}\}|<[a-z_ ]{3,30}>")
+_NAMED_LIST = re.compile(r"\w[:：] ?\w[^.!?\n]{0,120}[,、，]")
+_WIDE = re.compile("[\u2e80-\U0010ffff]")
 _QUESTION_MARKS = "?？؟"
 _ANNOUNCED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY)
 
@@ -153,6 +155,11 @@ def points_back(sentence: str) -> bool:
     return bool(_BACK.search(sentence)) and not labels.meanings(sentence).isdisjoint(_ANNOUNCED)
 
 
+def points(sentence: str) -> bool:
+    """Whether a short sentence is said about material: it points back to it, or gives a list under a name."""
+    return points_back(sentence) or bool(_POINTS.search(sentence) and _NAMED_LIST.search(sentence))
+
+
 def speaks_of_format(sentence: str) -> bool:
     """Whether what follows a sentence is a format or an example, not material."""
     return bool(_FORMAT.search(sentence) or _ORDERS_FORMAT.search(sentence))
@@ -170,5 +177,5 @@ def placeholders(text: str) -> bool:
 def weight(text: str) -> int:
     """Length in characters of an alphabet: an ideograph or a syllable counts as two."""
     head = text[:400]
-    wide = 0 if head.isascii() else sum(1 for c in head if c >= "\u2e80")
+    wide = 0 if head.isascii() else len(_WIDE.findall(head))
     return len(text) * 2 if wide > 0.4 * len(head) else len(text)

@@ -7,7 +7,7 @@ from proxy.segmentation.labels import Meaning
 
 _STAMP = re.compile(r"\d{1,4}[-/.:]\d{1,2}[-/.:]\d{1,4}|\b\d{1,2}:\d{2}\b")
 _CLOCK = r"(?:[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?[\])]?\s*[-–]?\s*)?"
-_SPEAKER = re.compile(_CLOCK + r"(?:\*\*)?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?\s?[:：](?=\s|[^\x00-\x7f])")
+_SPEAKER = re.compile(_CLOCK + r"(?:\*\*)?[^\W\d_][\w .'’()-]{0,40}?(?:\*\*)?\s?(?:：|:(?=\s|[^\x00-\x7f]))")
 _WORDS_OF_CODE = (
     "import|from|def|class|return|if|for|while|else|elif|try|except|finally|with|async|await|const|let|var|function"
     "|public|private|static|void|package|use|fn|impl|struct|enum|export|switch|case"

@@ -1,0 +1,45 @@
+"""What a paragraph of a user text is that no label names: pasted, or said by the user."""
+
+import re
+
+from proxy.segmentation import sentences, shapes
+from proxy.segmentation.documents import BULK
+
+_OPENS = re.compile(r"<!doctype|<html|<[a-z]{1,8}[ >][^\n]{0,200}<|[{\[]\s*[{\[\"']", re.IGNORECASE)
+REMARK = 300  # characters of a line at the edge of material that may speak to the model
+
+
+def framed(block: str) -> tuple[int, int]:
+    """Where JSON or HTML begins and ends in a paragraph that holds little else; (0, length) if not."""
+    opening = _OPENS.search(block, 0, REMARK)
+    if not opening:
+        return 0, len(block)
+    end = max(block.rfind(mark, opening.start()) for mark in ">}]") + 1
+    whole = end - opening.start() >= 0.5 * len(block) and len(block) - end <= REMARK
+    return (opening.start(), end) if whole else (0, len(block))
+
+
+def introduction(block: str) -> int:
+    """Length of "my neighbour sent me this:" at the start of a paragraph; 0 where it has none."""
+    colon = block.find(": ", 0, 160)
+    head = block[: colon + 1]
+    return len(head) if colon > 0 and (sentences.announces(head) or sentences.personal(head)) else 0
+
+
+def last_question(block: str) -> int:
+    """Where the last question begins, if it is asked in the last 400 characters; else the end."""
+    asked = max(block.rfind(mark, max(0, len(block) - 400)) for mark in "?？")
+    begins = max(block.rfind(end, 0, asked) for end in (". ", "! ", "。", "\n")) + 1 if asked > 0 else 0
+    return begins or len(block)
+
+
+def pasted(block: str) -> bool:
+    """Whether a paragraph looks as if it came from elsewhere."""
+    if len(block) < 150:
+        return False
+    if shapes.data(block):
+        return True
+    if start := introduction(block):
+        block = block[start : last_question(block)]
+    of_the_user = sentences.addressed(block) or sentences.personal(block) or sentences.asks(block)
+    return sentences.weight(block) >= BULK and not of_the_user
