@@ -116,7 +116,10 @@ def _needed(listing: Listing) -> list[Remote]:
     if lost := sorted({"config.json", "tokenizer.json"} - names):
         raise Unavailable(f"{listing.model} has no {' and no '.join(lost)}: it cannot be used")
     sharded = "model.safetensors" not in names
-    return [f for f in listing.files if _WANTED.fullmatch(f.name) or (sharded and _SHARD.fullmatch(f.name))]
+    found = [f for f in listing.files if _WANTED.fullmatch(f.name) or (sharded and _SHARD.fullmatch(f.name))]
+    if unknown := [file.name for file in found if not (file.sha256 or file.blob)]:
+        raise Unavailable(f"the hub gives no hash for {', '.join(unknown)} of {listing.model}: it cannot be checked")
+    return found
 
 
 def _no_weights(listing: Listing) -> str:

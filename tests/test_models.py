@@ -242,6 +242,14 @@ def test_a_model_that_could_not_be_used_is_refused(fake: FakeHub, without: str, 
     assert len(fake.asked) == 1
 
 
+def test_without_a_hash_nothing_is_fetched(fake: FakeHub) -> None:
+    listing = json.loads(fake.listing())
+    bare = {**listing, "siblings": [{"rfilename": one["rfilename"]} for one in listing["siblings"]]}
+    fake.listing = lambda: json.dumps(bare).encode()  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="gives no hash for config"):
+        download(NAME)
+
+
 def test_a_name_out_of_the_folder_is_no_file_of_a_model(fake: FakeHub) -> None:
     fake.files["../config.json"] = fake.files["0_x/../../config.json"] = b"{}"
     folder = download(NAME)
