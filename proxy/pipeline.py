@@ -103,8 +103,11 @@ class Pipeline:
         compressed = measured.outcome is Outcome.COMPRESSED
         if not compressed:
             return Prepared(body, measured)
-        recover = isinstance(policy, Recovers) and policy.recover and result.examined.request.prose
-        return Prepared(result.body, measured, result, _damage(result) if recover else None)
+        if not (isinstance(policy, Recovers) and policy.recover and result.examined.request.prose):
+            return Prepared(result.body, measured, result)
+        damage = _damage(result)
+        stages.lap("damage")
+        return Prepared(result.body, replace(measured, stages=tuple(stages.laps)), result, damage)
 
     def _use(self, name: str, asked: Asked) -> Compressor:
         """The compressor of this name, with what it found before where looking that up is quicker than finding it."""

@@ -17,6 +17,8 @@ from proxy.recovered import BOUND, Events, recovered
 
 log = logging.getLogger("laconic.recovering")
 
+LARGE = 16 * 1024
+"""Bytes of a stream that take longer than the event loop should be kept from its other work."""
 _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
 
 
@@ -89,12 +91,18 @@ class Stream:
         if message["type"] == "http.response.start":
             await self.send({**message, "headers": [*message["headers"], *_told("on")]})
             return
-        more = message.get("more_body", False)
-        data = _safely(lambda: self.events.feed(message.get("body", b"")), self.events.give_up)
+        more, body = message.get("more_body", False), message.get("body", b"")
+        if len(body) > LARGE:
+            data = await asyncio.to_thread(self._feed, body)
+        else:
+            data = self._feed(body)
         if not more:
             data += _safely(self.events.finish, self.events.give_up)
         if data or not more:
             await self.send({**message, "body": data})
+
+    def _feed(self, body: bytes) -> bytes:
+        return _safely(lambda: self.events.feed(body), self.events.give_up)
 
     async def broken(self) -> None:
         """Sends what has been held back of a stream that will not be complete."""

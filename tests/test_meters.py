@@ -19,6 +19,7 @@ from policies.routes import Route
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.savings import Measured, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
+from proxy.span_cache import Stats
 
 SETTINGS = Settings({"main": Upstream("main", "https://llm.example/v1")}, (Route("rag", "main", "balanced"),), {})
 CHAT = Savings(
@@ -74,6 +75,7 @@ def test_metrics_are_rendered_as_prometheus_reads_them() -> None:
     for _ in range(3):
         kept.record(CHAT)
     kept.watch_ledger(lambda: 5)
+    kept.watch_cache(lambda: Stats(hits=7, misses=8, entries=1, bytes=90))
     text, content_type = kept.render_metrics()
     kept.close()
     lines = text.decode().splitlines()
@@ -81,6 +83,9 @@ def test_metrics_are_rendered_as_prometheus_reads_them() -> None:
     labels = '{gen_ai_request_model="gpt-4o",laconic_policy="balanced",laconic_route="rag"}'
     assert f"laconic_tokens_removed_total{labels} 1500.0" in lines
     assert "laconic_ledger_dropped_total 5.0" in lines
+    assert 'laconic_cache_lookups_total{laconic_found="hit"} 7.0' in lines
+    assert 'laconic_cache_lookups_total{laconic_found="miss"} 8.0' in lines
+    assert "laconic_cache_size_bytes 90.0" in lines
     assert any(line.startswith("gen_ai_client_operation_duration_seconds_bucket{") for line in lines)
     assert any(line.startswith("gen_ai_client_token_usage_sum{") and line.endswith(" 1230.0") for line in lines)
 

@@ -1,13 +1,14 @@
 """A real model, tiny and with random weights, behind the real service and the real command."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import Service
-from layouts import LAYOUTS, QUESTION, RULES, body, kept_of, texts
+from layouts import LAYOUTS, PASSAGES, QUESTION, RULES, body, kept_of, texts, user
 from provider import Provider
 from raw import ask, chat
 from test_cli import TEXT, laconic
@@ -76,6 +77,43 @@ def test_requests_are_compressed_with_it_and_say_the_same_again(file: Path, serv
     assert rules == RULES
     assert kept_of(new, texts(raw)[1][1])
     assert new.endswith(f"</context>\n\n{QUESTION}")
+
+
+def test_documents_move_to_where_a_model_would_have_them(tmp_path: Path, service: Service, fake: Provider) -> None:
+    titled = "\n\n".join(f"Document [{n}](Title: Town {n}) {p}" for n, p in enumerate(PASSAGES, 1))
+    raw = body([user(f"Context:\n{titled}\n\nQuestion: {QUESTION}")])
+    found = {}
+    for reorder in ("false", "true"):
+        file = tmp_path / f"{reorder}.toml"
+        file.write_text(
+            f"""
+            [ledger]
+            path = "off"
+            [compression]
+            deadline_ms = 60000
+            [compressor.long]
+            use = "question"
+            model = "{tiny("gpt2")}"
+            device = "cpu"
+            order = "two_stage"
+            [policy.p]
+            context = {{ compressor = "long", rate = 0.5, reorder = {reorder} }}
+            [[route]]
+            name = "all"
+            policy = "p"
+            """
+        )
+        settings = load(file, {}, {"upstream": fake.url})
+        pipeline = Pipeline(settings.compression)
+        assert pipeline.settle(settings) == ()
+        headers = dict(ask(service.start_with(settings, pipeline), chat(raw))[1])
+        assert headers[b"x-laconic-outcome"] == b"compressed", headers
+        text = texts(fake.last.body)[0][1]
+        assert text.endswith(f"\n\nQuestion: {QUESTION}")
+        found[reorder] = re.split(r"(?=Document \[)", text.removesuffix(f"\n\nQuestion: {QUESTION}"))
+    as_it_was, moved = ([part.strip() for part in found[reorder]] for reorder in ("false", "true"))
+    assert sorted(as_it_was) == sorted(moved)
+    assert as_it_was != moved
 
 
 def test_compress_takes_a_folder_for_the_model() -> None:
