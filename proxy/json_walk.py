@@ -89,4 +89,6 @@ class Walk:
         return value
 
     def _space(self, at: int) -> int:
+        if self._source[at : at + 1] > " ":  # as most often
+            return at
         return _SPACE.match(self._source, at).end()  # type: ignore[union-attr]  # matches nothing at all, too

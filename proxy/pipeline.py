@@ -55,7 +55,7 @@ class Pipeline:
 
     def __init__(self, compression: Compression, load: Callable[[str], Compressor] | None = None) -> None:
         self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
-        self._deadline = compression.deadline_ms / 1000
+        self.deadline = compression.deadline_ms / 1000  # seconds
         self._worker = Worker(compression.workers, compression.queue)
         self.cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
 
@@ -70,7 +70,7 @@ class Pipeline:
         deadline: asyncio.Timeout | None = None
         try:
             work = self._worker.submit(self._story, body, policy, stages, asked)
-            async with asyncio.timeout(self._deadline) as deadline:
+            async with asyncio.timeout(self.deadline) as deadline:
                 return await asyncio.wrap_future(work)
         except UnknownShape as error:
             outcome, reason = Outcome.UNTOUCHED, str(error)

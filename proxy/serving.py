@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +12,7 @@ from compressors import tokenizers
 from policies.base import Recovers
 from proxy.app import App, create_app
 from proxy.check import Checked, check
+from proxy.chosen import runs_models
 from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
@@ -63,8 +65,11 @@ def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
 
 
 def _reload(current: Current, pipeline: Pipeline) -> None:
+    """What nobody calls for any more is let go once the requests that began before are through with it."""
     current.reload()
-    pipeline.keep_only(current.current())
+    later = threading.Timer(pipeline.deadline, lambda: pipeline.keep_only(current.current()))
+    later.daemon = True
+    later.start()
 
 
 def screen(settings: Settings, checked: Checked) -> list[str]:
@@ -76,6 +81,7 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         "",
         *(f"  {line}" for line in checked.lines),
         *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
+        *(["  models are being loaded; until /readyz says ready, requests pass as they come"] * runs_models(settings)),
         "",
         "It will: shorten what the policy names in POST /v1/chat/completions, within "
         f"{settings.compression.deadline_ms:g} ms; send the original",

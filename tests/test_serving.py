@@ -1,0 +1,35 @@
+"""What is said at the start: only what is true of these settings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from proxy.check import Checked
+from proxy.config import load
+from proxy.serving import screen
+from proxy.settings import Settings
+
+
+def said(settings: Settings) -> str:
+    return "\n".join(screen(settings, Checked()))
+
+
+def settings(tmp_path: Path, policy: str) -> Settings:
+    file = tmp_path / "laconic.toml"
+    file.write_text(f'[ledger]\npath = "off"\n[[route]]\nname = "all"\npolicy = "p"\n[policy.p]\n{policy}\n')
+    return load(file)
+
+
+def test_answers_change_only_where_a_policy_in_use_recovers(tmp_path: Path) -> None:
+    plain = settings(tmp_path, 'extends = "safe"')
+    assert "  change answers; follow" in said(plain)
+    it = settings(tmp_path, 'extends = "safe"\nrecover = true')
+    assert "  change answers, but for cut names, dates and numbers under p; follow" in said(it)
+    idle = replace(it, routes=tuple(replace(route, policy="safe") for route in it.routes))
+    assert "  change answers; follow" in said(idle)
+
+
+def test_models_that_are_being_loaded_are_told(tmp_path: Path) -> None:
+    assert "models are being loaded" not in said(settings(tmp_path, 'extends = "balanced"'))
+    assert "models are being loaded" in said(
+        settings(tmp_path, 'extends = "balanced"\ncontext.compressor = "passages"')
+    )
