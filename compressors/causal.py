@@ -5,26 +5,24 @@ texts that grow in a chain of which nothing is read twice.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compressors import cancel
 from compressors.base import Span
 from compressors.causal_engine import Engine, Row, Surprises
 from compressors.checkpoint import Checkpoint, open_checkpoint
+from compressors.device import Device
+from compressors.device import device as find
+from compressors.encoders.place import dtype
 
 __all__ = ["CausalModel", "Chain", "Encoded", "Row", "Surprises", "causal"]
 
 _LONGEST = 4096  # tokens; what stands further back says little about the next token, and attention costs its square
-_ROWS = 512  # tokens of a batch on a CPU, where larger ones are not faster
-_GPU_ROWS = 16_384
-_WASTE = 1.05  # padded tokens a real one on a CPU, where padding is paid in full
-_GPU_WASTE = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,16 @@ class Encoded:
 class CausalModel:
     """One model on one device in one precision, loaded when first asked. Safe to call from several threads."""
 
-    def __init__(self, checkpoint: Checkpoint, device_name: str, precision: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
         self.checkpoint = checkpoint
-        self.version = f"{checkpoint.version} {device_name} {precision}"
-        self._name, self._precision = device_name, precision
+        self._asked, self._precision = device, precision
         self._lock = threading.Lock()
+
+    @cached_property
+    def version(self) -> str:
+        """Which weights, and in what numbers they are computed with."""
+        number = str(dtype(self._device.name, self._precision)).rpartition(".")[2]
+        return f"{self.checkpoint.version[:16]}-{number}"
 
     @cached_property
     def longest(self) -> int:
@@ -91,21 +94,16 @@ class CausalModel:
         A row of more than `longest` tokens is read in windows; then a token sees at least a quarter of that.
         """
         pieces = [(i, piece) for i, row in enumerate(rows) for piece in self._windows(row)]
-        found: list[list[Surprises]] = [[] for _ in rows]
-        scored: list[Surprises] = [np.empty(0, np.float32)] * len(pieces)
-        engine = self._engine
-        for batch in _batches([len(piece.ids) for _, piece in pieces], engine.on_gpu):
-            cancel.check()
-            chosen = [pieces[k][1] for k in batch]
-            for k, scores in zip(batch, self._run(partial(engine.rows, chosen)), strict=True):
-                scored[k] = scores
+        costs = [len(piece.ids) for _, piece in pieces]
+        scored = self._device.rows(self._engine, [piece for _, piece in pieces], costs)
+        found: list[list[Surprises]] = [[np.empty(0, np.float32)] for _ in rows]
         for (i, _), scores in zip(pieces, scored, strict=True):
             found[i].append(scores)
-        return [np.concatenate(parts) if parts else np.empty(0, np.float32) for parts in found]
+        return [np.concatenate(parts) for parts in found]
 
     def chain(self) -> "Chain":
         """A text that grows and may be cut back, of which nothing is read twice."""
-        return Chain(self._engine, self._run, self.longest)
+        return Chain(self._engine, self._device, self.longest)
 
     def warm_up(self) -> None:
         """Loads the model. Raises `Unavailable` where that is not possible."""
@@ -128,9 +126,9 @@ class CausalModel:
                 yield Row(ids[:end], start)
             start = end
 
-    def _run(self, job: Callable[[], Any]) -> Any:
-        with _one_at_a_time:
-            return job()
+    @cached_property
+    def _device(self) -> Device:
+        return find(self._asked)
 
     @property
     def _engine(self) -> Engine:
@@ -139,15 +137,14 @@ class CausalModel:
 
     @cached_property
     def _loaded(self) -> Engine:
-        engine: Engine = self._run(lambda: Engine(self.checkpoint.folder, self._name, self._precision))
-        return engine
+        return self._device.run(lambda: Engine(self.checkpoint, self._device.name, self._precision))
 
 
 class Chain:
     """The cache of a growing text. For one thread at a time."""
 
-    def __init__(self, engine: Engine, run: Callable[[Callable[[], Any]], Any], longest: int) -> None:
-        self._engine, self._run, self._longest = engine, run, longest
+    def __init__(self, engine: Engine, device: Device, longest: int) -> None:
+        self._engine, self._device, self._longest = engine, device, longest
         self._cache = engine.cache()
         self._hidden: Any = None  # what the model makes of each token that was read
 
@@ -160,13 +157,13 @@ class Chain:
             raise ValueError(f"{len(self)} + {len(ids)} tokens: a chain holds at most {self._longest}")
         if not ids:
             return np.empty(0, np.float32)
-        return self._run(lambda: self._extend(ids, skip))  # type: ignore[no-any-return]
+        return self._device.run(lambda: self._extend(ids, skip))
 
     def crop(self, length: int) -> None:
         """Forgets what was read after the first `length` tokens."""
         if length >= len(self):
             return
-        self._run(lambda: self._crop(length))
+        self._device.run(lambda: self._crop(length))
 
     def _extend(self, ids: Sequence[int], skip: int) -> Surprises:
         torch, known = self._engine.torch, len(self)
@@ -196,7 +193,6 @@ def causal(model: str, device: str = "auto", precision: str = "auto") -> CausalM
 
 _models: dict[tuple[Path, str, str], CausalModel] = {}
 _lock = threading.Lock()
-_one_at_a_time = threading.Lock()  # until the device's own thread does this
 
 
 def _torn(text: str) -> bool:
@@ -206,19 +202,3 @@ def _torn(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _batches(lengths: Sequence[int], on_gpu: bool) -> Iterator[list[int]]:
-    """Indexes of rows to be read together: longest first, of about one length, so that little is padding."""
-    room, waste = (_GPU_ROWS, _GPU_WASTE) if on_gpu else (_ROWS, _WASTE)
-    batch: list[int] = []
-    real = 0
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
-        if batch and (padded > room or padded > waste * (real + lengths[i])):
-            yield batch
-            batch, real = [], 0
-        batch.append(i)
-        real += lengths[i]
-    if batch:
-        yield batch

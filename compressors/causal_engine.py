@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.base import Unavailable
-from compressors.checkpoint import missing
+from compressors.checkpoint import Checkpoint, missing
+from compressors.encoders.place import dtype, load_torch
 
 Surprises = NDArray[np.float32]
 
@@ -29,19 +30,21 @@ class Row:
 
 
 class Engine:
-    """The model itself; used on its device's thread only."""
+    """The model itself; used on its device's threads only. Rows of a batch are padded on the right, where a causal
+    model does not see it, so that a row's result varies with the batch by the noise of float arithmetic only."""
 
-    def __init__(self, folder: Path, name: str, precision: str) -> None:
-        self.torch = torch = _torch()
-        place = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-        self.device = torch.device(place)
-        self.on_gpu = self.device.type != "cpu"
-        self.model = _load(folder, _dtype(torch, precision, self.device)).to(self.device).eval()
+    parallel = False  # torch uses all cores for one batch, and a GPU has one queue
+
+    def __init__(self, checkpoint: Checkpoint, place: str, precision: str) -> None:
+        self.torch, self.dtype = load_torch(), dtype(place, precision)
+        self.budget, self.fill = (1024, 0.9) if place == "cpu" else (16_384, 0.5)
+        self.place = place
+        self.model = _load(checkpoint.folder, self.dtype).to(place).eval()
         self.base, self.head = self.model.base_model, self.model.get_output_embeddings()
         config = self.model.config
         self.cap = getattr(config, "final_logit_softcapping", None)
         self.scale = (getattr(config, "logit_scale", None) or 1) / (getattr(config, "logits_scaling", None) or 1)
-        self._verify(folder)
+        self._verify(checkpoint.folder)
 
     def cache(self) -> Any:
         """An empty cache, of the kind that the installed transformers has for this model."""
@@ -61,11 +64,11 @@ class Engine:
         """The last hidden states (rows, tokens, width) of rows of one length, and the cache after them."""
         with self.torch.inference_mode():
             keep = cache is not None or len(ids) == 1
-            tensor = self.torch.tensor(ids, device=self.device)
+            tensor = self.torch.tensor(ids, device=self.place)
             out = self.base(input_ids=tensor, past_key_values=cache, use_cache=keep)
         return out.last_hidden_state, out.get("past_key_values")
 
-    def rows(self, rows: Sequence[Row]) -> list[Surprises]:
+    def run(self, rows: Sequence[Row]) -> list[Surprises]:
         """All rows at once. The padding is on the right, where a causal model does not see it."""
         width = max(len(row.ids) for row in rows)
         hidden, _ = self.read([[*row.ids, *[0] * (width - len(row.ids))] for row in rows])
@@ -79,7 +82,7 @@ class Engine:
         if not len(targets):
             return np.empty(0, np.float32)
         step = max(1, _LOGITS // self.head.weight.shape[0])
-        wanted = torch.tensor(targets, device=self.device)
+        wanted = torch.tensor(targets, device=self.place)
         with torch.inference_mode():
             parts = [
                 torch.nn.functional.cross_entropy(
@@ -97,7 +100,7 @@ class Engine:
         """That this architecture's logits are made as `logits` has it, and that its cache can be cut back."""
         ids = list(range(1, 9))
         with self.torch.inference_mode():
-            whole = self.model(input_ids=self.torch.tensor([ids], device=self.device)).logits[0].float()
+            whole = self.model(input_ids=self.torch.tensor([ids], device=self.place)).logits[0].float()
             cache = self.crop(self.read([ids], self.cache())[1], 4)
             again = self.logits(self.read([ids[4:]], cache)[0][0])
         near = self.torch.finfo(self.model.dtype).eps * 256 * float(whole.abs().max())
@@ -105,28 +108,11 @@ class Engine:
             raise Unavailable(f"{folder}: an architecture whose text cannot be read on from a cache cut back")
 
 
-def _torch() -> Any:
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise missing("torch or transformers", "gpu") from error
-    return torch
-
-
-def _dtype(torch: Any, precision: str, place: Any) -> Any:
-    if precision == "auto":
-        if place.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if precision == "int8":
-        raise Unavailable("causal language models run in fp32, bf16 or fp16, not in int8")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
 def _load(folder: Path, dtype: Any) -> Any:
-    import transformers
-
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing("transformers", "gpu") from error
     key = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
     try:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(

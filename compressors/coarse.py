@@ -21,14 +21,13 @@ def room(rule: str, target: float) -> float:
 def take(order: Sequence[int], costs: Sequence[float], budget: float, forced: Collection[int] = ()) -> list[int]:
     """The documents that stay: forced ones first, then in `order` (best first) up to and with the one that goes over
     the budget. Forced documents cost something only when their turn comes."""
-    taken = list(dict.fromkeys(forced))
+    taken = dict.fromkeys(forced)
     for i in order:
         budget -= costs[i]
-        if i not in taken:
-            taken.append(i)
+        taken[i] = None
         if budget < 0:
             break
-    return taken
+    return list(taken)
 
 
 def slants(count: int, slope: float) -> list[float]:

@@ -116,7 +116,7 @@ class Perplexity:
     def _sentences(self, task: Task, document: Span, scores: Surprises) -> Iterator[tuple[Span, float]]:
         """The sentences of a document, each with the mean surprise of its tokens."""
         text = task.text[slice(*document)]
-        begins = [start for start, _ in self._model.encode(text).spans][-len(scores) :] if len(scores) else []
+        begins = np.array([start for start, _ in self._model.encode(text).spans])[-len(scores) :]
         for start, end in spans.sentences(text):
             first, last = np.searchsorted(begins, [start, end])
             yield (document[0] + start, document[0] + end), _mean(scores[first:last])

@@ -114,7 +114,7 @@ def test_work_that_nobody_waits_for_ends(model: CausalModel) -> None:
 def test_what_cannot_be_loaded_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="no causal language model"):
         causal(str(tiny("bert")), "cpu").warm_up()
-    with pytest.raises(Unavailable, match="fp32, bf16 or fp16"):
+    with pytest.raises(Unavailable, match="'int8' is not for this model"):
         causal(str(tiny("gpt2")), "cpu", "int8").warm_up()
 
 
