@@ -9,16 +9,18 @@ import secrets
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from typing import Protocol
 
-from compressors import Kept, Span, Task
+from compressors import CompressionError, Kept, Span, Task
 
 OVERHEAD = 300
 """Bytes that an entry takes besides its numbers: two objects, a key, a place in the table."""
+PORTION = 8000
+"""Code points: a model on a CPU is through with them well before the usual deadline, and they fill a GPU."""
 _DIGEST = 24
 
 
@@ -81,7 +83,11 @@ class SpanCache:
 
 @dataclass(frozen=True, slots=True)
 class Remembering:
-    """A compressor that asks the cache first. `whose`: a digest of the caller, the compressor and its version."""
+    """A compressor that asks the cache first. `whose`: a digest of the caller, the compressor and its version.
+
+    What is new is computed in portions, so that what is done when the deadline passes need not be done again: a long
+    conversation that comes to a fresh process is caught up with in a few requests.
+    """
 
     inner: Compresses
     cache: SpanCache
@@ -89,19 +95,15 @@ class Remembering:
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         keys = [self._key(task) for task in tasks]
-        found: list[Kept | None] = [self.cache.get(key) for key in keys]
-        new = [task for task, kept in zip(tasks, found, strict=True) if kept is None]
-        made = self.inner.compress(new) if new else []
-        if len(made) != len(new):  # whoever asked sees that the count is wrong
-            return [kept for kept in found if kept is not None] + made
-        rest = iter(made)
-        results = []
-        for key, kept in zip(keys, found, strict=True):
-            if kept is None:
-                kept = next(rest)
-                self.cache.put(key, kept)
-            results.append(kept)
-        return results
+        found = {n: kept for n, key in enumerate(keys) if (kept := self.cache.get(key))}
+        for portion in _portions([n for n in range(len(tasks)) if n not in found], tasks):
+            made = self.inner.compress([tasks[n] for n in portion])
+            if len(made) != len(portion):
+                raise CompressionError(f"{len(made)} results for {len(portion)} tasks")
+            for n, kept in zip(portion, made, strict=True):
+                found[n] = kept
+                self.cache.put(keys[n], kept)
+        return [found[n] for n in range(len(tasks))]
 
     def _key(self, task: Task) -> bytes:
         return self.cache.digest(
@@ -114,6 +116,20 @@ class Remembering:
             _numbers(task.protected),
             _numbers(task.documents),
         )
+
+
+def _portions(numbers: Iterable[int], tasks: Sequence[Task]) -> Iterator[list[int]]:
+    """Neighbours together, as many as make up about a portion."""
+    portion: list[int] = []
+    size = 0
+    for n in numbers:
+        if portion and size + len(tasks[n].text) > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(n)
+        size += len(tasks[n].text)
+    if portion:
+        yield portion
 
 
 def _bytes(text: str) -> bytes:

@@ -16,14 +16,14 @@ from layouts import PASSAGES, RULES, system, user
 from provider import Provider
 from raw import Header, ask, chat, request
 
-from compressors import CompressionError, Kept, Rate, Task, Tokens, load
+from compressors import Cancelled, CompressionError, Kept, Rate, Task, Tokens, load
 from policies.presets import PRESETS
 from policies.routes import Route
 from proxy.app import create_app
 from proxy.pipeline import Pipeline
 from proxy.server import running
 from proxy.settings import Compression, Settings, Upstream
-from proxy.span_cache import OVERHEAD, Remembering, SpanCache
+from proxy.span_cache import OVERHEAD, PORTION, Remembering, SpanCache
 
 
 @dataclass
@@ -123,13 +123,34 @@ class Giving:
         return self.results  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("results", [[None], [], [Kept(((-3, 4),))], [Kept(((0, 1.5),))]])  # type: ignore[arg-type]
+@pytest.mark.parametrize("results", [[None], [Kept(((-3, 4),))], [Kept(((0, 1.5),))]])  # type: ignore[arg-type]
 def test_what_is_no_result_is_not_kept(results: list[Kept]) -> None:
     cache = SpanCache(1 << 20)
     assert Remembering(Giving(results), cache, b"me").compress([TASK]) == results
     assert cache.stats().entries == 0
-    with pytest.raises(CompressionError):
-        Remembering(Giving(CompressionError()), cache, b"me").compress([TASK])
+    for broken in (CompressionError(), [], results * 2):
+        with pytest.raises(CompressionError):
+            Remembering(Giving(broken), cache, b"me").compress([TASK])
+    assert cache.stats().entries == 0
+
+
+def test_what_is_done_when_time_is_over_is_not_done_again() -> None:
+    """Three texts of a portion each; the caller is gone after the second."""
+    tasks = [replace(TASK, text=f"{n}. " + TASK.text * (PORTION // len(TASK.text))) for n in range(3)]
+
+    class Leaving(Counting):
+        def compress(self, tasks: Sequence[Task]) -> list[Kept]:
+            if len(self.seen) == 2:
+                raise Cancelled
+            return super().compress(tasks)
+
+    inner, cache = Leaving(), SpanCache(1 << 20)
+    with pytest.raises(Cancelled):
+        Remembering(inner, cache, b"me").compress(tasks)
+    inner = Leaving()
+    kept = Remembering(inner, cache, b"me").compress(tasks)
+    assert inner.seen == [tasks[2].text]
+    assert [k.spans for k in kept] == [k.spans for k in load("lexical").compress(tasks)]
 
 
 def test_many_threads_at_once_leave_it_in_order() -> None:
