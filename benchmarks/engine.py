@@ -71,7 +71,7 @@ _XLM_R = {
     "type_vocab_size": 1,
     "layer_norm_eps": 1e-5,
 }
-FULL = {  # names in which the published package reads the family
+FULL: dict[str, tuple[str, dict[str, Any]]] = {  # names in which the published package reads the family
     "mbert": ("random-bert-base-multilingual-cased", {"vocab_size": 119_647}),
     "xlm-r": ("random-xlm-roberta-large", _XLM_R),
     "gpt2": ("random-gpt2", {"vocab_size": 50_257}),

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,26 @@ def test_a_model_without_a_head_for_tokens_is_unavailable(kind: str, tmp_path: P
         save_file(bare, path, {"format": "pt"})
     with pytest.raises(Unavailable, match="holds no token classifier"):
         token_classifier(str(folder), "cpu").keep([[5, 6, 7]])
+
+
+LIGHT = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers"):
+            sys.exit(f"{name} was imported")
+sys.meta_path.insert(0, Watch())
+from compressors.token_classifier import token_classifier
+print(*token_classifier(sys.argv[1], "cpu").keep([[5, 6, 7]])[0])
+"""
+
+
+def test_models_like_bert_need_no_torch_on_a_cpu() -> None:
+    name = str(tiny("xlm-r"))
+    done = subprocess.run([sys.executable, "-c", LIGHT, name], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    here = token_classifier(name, "cpu").keep([[5, 6, 7]])[0]
+    np.testing.assert_allclose([float(value) for value in done.stdout.split()], here, atol=1e-6)
 
 
 def test_one_label_tells_nothing(tmp_path: Path) -> None:
