@@ -112,3 +112,30 @@ def test_an_unknown_compressor_is_told_with_the_known_ones() -> None:
 
 def test_what_is_wrong_with_a_policy_is_not_told_again_for_those_that_extend_it() -> None:
     assert len(wrong('[a]\ncontext.rate = 3\n[b]\nextends = "a"\nmode = "audit"\n[c]\nextends = "b"')) == 2
+
+
+def test_recover_is_inherited_and_reorder_is_for_context_only() -> None:
+    text = """
+    [one]
+    recover = true
+    context = { compressor = "ends", rate = 0.5, reorder = true }
+    [two]
+    extends = "one"
+    [three]
+    extends = "two"
+    recover = false
+    """
+    policies = built(text)
+    assert [policy.recover for policy in policies.values()] == [True, True, False]
+    assert all(policy.rules[Kind.CONTEXT].reorder for policy in policies.values())
+    assert wrong('[p]\nhistory = { compressor = "ends", rate = 0.5, reorder = true }') == [
+        ("p.history.reorder", "does not apply to history")
+    ]
+    assert wrong("[p]\nrecover = 1") == [("p.recover", "1 is out of place")]
+
+
+def test_rules_may_name_the_compressors_that_they_are_told_of() -> None:
+    complaints: list[Complaint] = []
+    policies = build(tomllib.loads('[p]\ncontext = { compressor = "mine", rate = 0.5 }'), {}, complaints, ["mine"])
+    assert complaints == []
+    assert policies["p"].compressors == {"mine"}
