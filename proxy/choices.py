@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from proxy.json_walk import UnknownShape, Walk, literal
 
+_POINTING = ("logprobs", "content_filter_offsets")
+"""Tell of places in the text, or of its tokens."""
 _INDEX = re.compile(r"\d{1,6}")
 
 
@@ -64,7 +66,7 @@ class Choices(Walk):
                 index = got
             elif key == "finish_reason" and isinstance(got, str):
                 finished = got
-            elif key == "logprobs" and got is not None:
+            elif key in _POINTING and got is not None:
                 ours = False
         return Choice(index, text, finished, ours)
 

@@ -52,6 +52,7 @@ def test_new_text_is_escaped_as_the_old_was() -> None:
         completion(content=None, tool_calls=[{"function": {"name": "f", "arguments": f'{{"a": "{SAID}"}}'}}]),
         completion(refusal=SAID),
         {"choices": [{"message": {"content": SAID}, "logprobs": {"content": []}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": SAID}, "content_filter_offsets": {"end_offset": 9}}]},
         {"choices": [{"text": SAID}]},
         {"choices": {"message": {"content": SAID}}},
         {"error": {"message": SAID}},
