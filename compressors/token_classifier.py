@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from compressors.device import RowModel, device
 from compressors.encoders.onnx import OnnxEncoder, runs
 from compressors.encoders.torch import TorchEncoder
 
-_loaded: dict[tuple[Path, str, str], "TokenClassifier"] = {}
+_loaded: "WeakValueDictionary[tuple[Path, str, str], TokenClassifier]" = WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -56,17 +57,18 @@ class TokenClassifier:
 
 
 def token_classifier(model: str, device: str = "auto", precision: str = "auto") -> TokenClassifier:
-    """The classifier of a checkpoint, one a process for each device and precision. Raises `Unavailable`.
+    """The classifier of a checkpoint, one a process for each device and precision, kept as long as somebody holds it.
 
+    Raises `Unavailable`.
     Models like BERT run in int8 or fp32 on a CPU without torch, int8 by default; others, and all on a GPU, in torch:
     bf16 or fp16 by default on a GPU, fp32 on a CPU.
     """
     checkpoint = open_checkpoint(model)
     key = (checkpoint.folder, device, precision)
     with _lock:
-        if key not in _loaded:
-            _loaded[key] = TokenClassifier(checkpoint, device, precision)
-        return _loaded[key]
+        if (found := _loaded.get(key)) is None:
+            found = _loaded[key] = TokenClassifier(checkpoint, device, precision)
+        return found
 
 
 def _engine(checkpoint: Checkpoint, place: str, precision: str) -> tuple[RowModel[Any], str]:

@@ -1,9 +1,11 @@
 """Token classification by rows: the same numbers from every engine, in any company, from many threads."""
 
+import gc
 import json
 import shutil
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,15 @@ def test_a_model_is_kept_for_each_device_and_precision() -> None:
     name = str(tiny("bert"))
     assert token_classifier(name, "cpu", "int8") is token_classifier(name, "cpu", "int8")
     assert token_classifier(name, "cpu", "int8") is not token_classifier(name, "cpu", "fp32")
+
+
+def test_a_model_that_nobody_holds_is_let_go() -> None:
+    model = token_classifier(str(tiny("bert")), "cpu", "int8")
+    model.keep([[5, 6]])
+    ref = weakref.ref(model._model)
+    del model
+    gc.collect()
+    assert ref() is None
 
 
 def test_rows_too_long_or_empty_and_callers_that_left_are_refused() -> None:
