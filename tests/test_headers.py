@@ -3,7 +3,16 @@
 import pytest
 
 from proxy.asgi import Header
-from proxy.headers import bearer_token, connection_named, content_coding, is_event_stream, is_json, printable
+from proxy.headers import (
+    bearer_token,
+    connection_named,
+    content_coding,
+    credentials,
+    is_event_stream,
+    is_json,
+    plain,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,14 @@ def test_headers_for_the_next_neighbour_only() -> None:
 
 def test_what_is_written_into_a_header_is_printable_ascii() -> None:
     assert printable("naïve\r\nx-evil: 1\x00") == b"na?ve??x-evil: 1?"
+
+
+def test_callers_are_told_apart_by_all_that_says_who_they_are() -> None:
+    headers: list[Header] = [(b"authorization", b"Bearer a"), (b"accept", b"b"), (b"openai-organization", b"c")]
+    assert credentials(headers) == [b"authorization:Bearer a", b"openai-organization:c"]
+    assert credentials([(b"accept", b"b")]) == []
+
+
+def test_an_answer_that_is_to_be_read_must_not_be_packed() -> None:
+    headers: list[Header] = [(b"a", b"1"), (b"accept-encoding", b"gzip"), (b"accept-encoding", b"br"), (b"b", b"2")]
+    assert plain(headers) == [(b"accept-encoding", b"identity"), (b"a", b"1"), (b"b", b"2")]
