@@ -30,12 +30,11 @@ class Row:
     end: int
 
 
-def rows(text: str, words: Words, room: int, ends: Sequence[str], documents: Sequence[Span] = ()) -> list[Row]:
+def rows(words: Words, room: int, stops: Flags, documents: Sequence[Span] = ()) -> list[Row]:
     """The rows of a text, each of at most `room` pieces; a row holds pieces of one of `documents` only.
 
-    `ends`: what ends a sentence: marks, where neither a letter nor a digit follows at once, and white space.
+    `stops`: after which pieces a row may end, see `sentence_ends`.
     """
-    stops = _stops(text, words, ends)
     opens = np.append(words.owners[:1] >= 0, np.diff(words.owners) != 0)  # pieces at which a word may begin
     # What stands between two documents is read with the second: it may be its heading.
     edges = np.searchsorted(words.first, np.array([end for _, end in documents], np.intp))
@@ -68,8 +67,9 @@ def _cut(start: int, end: int, room: int, flags: tuple[Flags, Flags]) -> Iterato
         yield Row(first, end, start, end)
 
 
-def _stops(text: str, words: Words, ends: Sequence[str]) -> Flags:
-    """After which pieces a sentence ends."""
+def sentence_ends(text: str, words: Words, ends: Sequence[str]) -> Flags:
+    """After which pieces a sentence ends, with one of `ends`: white space, or a mark where neither a letter nor a digit
+    follows at once."""
     stops = np.zeros(len(words.ids), bool)
     marks = "|".join(re.escape(mark) for mark in sorted(ends, key=len, reverse=True) if mark)
     blank, solid = [], []

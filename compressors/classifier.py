@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, to_builtins
 
 from compressors import cancel, codepoints
 from compressors.base import Kept, Span, Task, Threshold
-from compressors.chunks import rows
+from compressors.chunks import rows, sentence_ends
 from compressors.fit import fit
 from compressors.selection import keeps_all, whole
 from compressors.token_classifier import TokenClassifier, token_classifier
@@ -97,7 +97,8 @@ class Classifier:
         cancel.check()
         model = self._model
         words = read(text, model.checkpoint.tokenizer)
-        return Reading(text, words, rows(text, words, model.longest - 2, self._settings.chunk_end_tokens, documents))
+        stops = sentence_ends(text, words, self._settings.chunk_end_tokens)
+        return Reading(text, words, rows(words, model.longest - 2, stops, documents))
 
     def _score(self, readings: Sequence[Reading]) -> Iterator[Units]:
         """All rows of all texts go through the model in one call."""
