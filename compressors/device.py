@@ -5,7 +5,6 @@ row on all of them. Callers prepare their rows (tokenising) on their own threads
 """
 
 import gc
-import os
 import re
 import sys
 import threading
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from compressors import cancel
 from compressors.base import Cancelled, CompressionError, Unavailable
 from compressors.breaker import Breaker
+from compressors.encoders.place import cores, place
 from compressors.scheduler import Batch, Limits, Request, Scheduler
 
 R = TypeVar("R")
@@ -163,12 +163,10 @@ def device(name: str) -> Device:
 
     "auto" is a GPU where there is one, else the CPU. Raises `Unavailable` for what is not there.
     """
-    from compressors.encoders.place import place
-
     found = place(name)
     with _lock:
         if found not in _devices:
-            _devices[found] = Device(found, _cores() if found == "cpu" else 1)
+            _devices[found] = Device(found, cores() if found == "cpu" else 1)
         return _devices[found]
 
 
@@ -176,11 +174,6 @@ def resting() -> dict[str, float]:
     """The devices that refuse work for now, and for how many seconds: what readiness reports."""
     with _lock:
         return {name: rests for name, device in _devices.items() if (rests := device.breaker.rests)}
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _outcome(batch: Batch) -> "Future[Any]":

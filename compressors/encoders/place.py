@@ -52,6 +52,11 @@ def dtype(place: str, precision: str) -> Any:
     return known[precision]
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _has_gpu() -> bool:
     try:
         return bool(load_torch().cuda.is_available())
