@@ -97,7 +97,8 @@ def _begins(text: str, cells: codepoints.Cells, first: Ints, last: Ints, groups:
     begins[1:] |= groups[1:] != groups[:-1]
     free = first >= ends  # not in the middle of a character that makes several pieces
     if not text.isascii():
-        tail = cells[np.maximum(first - 1, 0)]
+        tail = cells[np.maximum(first - 1, 0)]  # what stands before
+        begins &= apart | ~(codepoints.letters(head) & codepoints.letters(tail))  # some tokenizers cut at marks
         begins |= codepoints.dense(head) | codepoints.dense(tail)
         free &= apart | ~(codepoints.bound(head) | codepoints.joins(tail))
     begins &= free

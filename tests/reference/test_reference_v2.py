@@ -82,7 +82,7 @@ class Package:
         self.tokenizer: Any = type(shared).from_str(shared.to_str())
         self.tokenizer.encode_special_tokens = False
         self.xlm = kind == "xlm-r"
-        self.unknown = self.tokenizer.token_to_id("<unk>" if self.xlm else "[UNK]")
+        self.unknown = int(self.tokenizer.token_to_id("<unk>" if self.xlm else "[UNK]") or 0)
         forced: list[str] = settings.get("force_tokens", [])
         names = {token: f"[NEW{i}]" for i, token in enumerate(forced)}
         self.mapped = {token: names[token] for token in forced if len(self._encode(token).ids) != 1}
