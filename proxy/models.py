@@ -18,7 +18,8 @@ def show(console: Console) -> None:
     """A line for each model in the folder of models."""
     found = models()
     if not found:
-        console.print(f"no models in {models_folder()}; get one with `laconic models download NAME`", highlight=False)
+        said = f"no models in {models_folder()}; get one with `laconic models download NAME`"
+        console.print(said, highlight=False, soft_wrap=True)
         return
     table = Table("model", "kind", "MB", "version", box=None, pad_edge=False)
     for model in found:
