@@ -94,6 +94,9 @@ _COLUMNS = re.compile(  # of a table that stands apart from its rows
     re.IGNORECASE,
 )
 _TAGGED = re.compile(r"<([A-Za-z_][\w.:-]{0,60})>\s{0,9}[^<>\n]{1,80}?\s{0,9}</\1>")  # a value in a tag of its own
+_POST = re.compile(
+    r"[(\[#]\d{1,4}[)\].]? ?@?[^\W\d_][^\n:：()\[\]]{1,40}[:：]"
+)  # the number and the name of who wrote it
 _BULLET = re.compile(r"^[ \t]{0,8}[-*•] (?=[^\n]{80})", re.MULTILINE)  # of an item that is a text of its own
 _LINE_LABEL = re.compile(
     r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
@@ -140,6 +143,7 @@ _ALWAYS: tuple[_Gated, ...] = (
 _IN_TEXT: tuple[_Gated, ...] = (
     (_ALIGNED, ("   ",)),
     (_FROM, (")",)),
+    (_POST, ("(", "[", "#")),
     (_BULLET, ("- ", "* ", "• ")),
     (_HEADING, ("#", "*", *_COLONS)),
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),

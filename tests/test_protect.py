@@ -357,6 +357,7 @@ def test_a_sheet_of_cells_is_no_numbered_view_of_a_file() -> None:
         ("<written-on>\n2024-11-02\n</written-on>\n" + PROSE * 2, ["2024-11-02"]),
         (f"- {PROSE} (taken from dam_notes.md)\n- {PROSE} (https://dam.example/a)", ["dam_notes.md", "- ", "(https"]),
         ("{'columns': ['month', 'level'], 'data': [" + "['May', 4.07], " * 40 + "['Flow', 9]]} " + PROSE, ["'level'"]),
+        (f"(1 hill_ann said: {PROSE} (2 Bo wrote: {PROSE}", ["1 hill_ann said:", "2 Bo wrote:"]),
         (f"[[source:4]] {PROSE} [[source:5]] {PROSE}", ["[[", "]]"]),
         (f"Plan: {PROSE}\nmirko.pd scrive: {PROSE}\nPlan: {PROSE}\nPlan: {PROSE}", ["Plan:", "scrive:"]),
         (f"[2026-02-01 08:10] @ann.lee: {PROSE}\n[2026-02-01 08:15] @bo: {PROSE}", ["] @ann.lee:", "] @bo:"]),

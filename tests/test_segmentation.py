@@ -334,16 +334,6 @@ def test_a_chat_is_material_whatever_is_asked_and_ordered_in_it(names: str, gap:
     assert kind_of(found, "Summarise") is Kind.QUESTION
 
 
-@pytest.mark.parametrize("mark", ["第{0}条 ", "§ {0} ", "Article {0}. ", "[[cite:{0}]] ", "3.{0} ", "(Source {0}) "])
-@pytest.mark.parametrize("gap", ["\n", "\n\n"])
-def test_paragraphs_that_begin_with_the_same_kind_of_mark_are_material(mark: str, gap: str) -> None:
-    rules = ("You must return lost passes.", "The user shall ask the office first.", "Never board without a ticket.")
-    texts = [f"{mark.format(n)}{rule} {FERRY[:120]}" for n, rule in enumerate(rules, 3)]
-    found = cut(user(f"Which of these is the worst for me?\n\n{gap.join(texts)}"))
-    for rule in rules:
-        assert kind_of(found, rule) is Kind.CONTEXT
-
-
 def test_a_list_of_orders_is_no_material() -> None:
     orders = ("Rewrite the letter to the harbour office so that it is friendlier", "Make a list of what is open")
     more = ", and keep the names and numbers as they are, because the office has checked all of them twice this year."
@@ -378,6 +368,78 @@ def test_headings_of_the_template_end_a_section() -> None:
 def test_an_answer_that_is_nothing_but_json_is_guarded(text: str) -> None:
     found = cut(user("Two ramen."), assistant(text), user("That is invalid. Correct it."))
     assert [s.guard for s in found if s.message == 1] == ["structured answer"]
+
+
+PERSONA = (
+    "You are Robin. Here is some information about Robin and the harbour in case somebody asks:\n\n"
+    f"Robin talks about all topics of the harbour and about none besides. {FERRY}\n\n"
+    f"Robin cares for people's safety at all times. {PASSES}\n\n"
+)
+MANUAL = "".join(
+    f"## {tool}\nDescription: Runs in the background and gives back what was found there. {PASSES}\n\n"
+    for tool in ("search_files", "mail", "read_text", "calendar", "weather", "browser", "paint", "dial")
+)
+CHAPTERS = "".join(
+    f"{title}\n\nA set of tools reaches the files and the data of the harbour. {FERRY} {PASSES}\n\n====\n\n"
+    for title in ("FILES", "TOOL USE", "MODES", "GOALS")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PERSONA,
+        MANUAL,
+        "## Files\nThe files of the harbour.\n\n====\n\n" + CHAPTERS,
+        f"<info>\n{PERSONA}\n{PERSONA}</info>",
+    ],
+)
+def test_rules_about_the_model_itself_and_chapters_of_a_manual_are_no_material(text: str) -> None:
+    kinds = {s.kind for s in cut(system(text), user("Hi.")) if s.message == 0}
+    assert kinds <= {Kind.INSTRUCTION, Kind.OTHER}
+
+
+RECALLED = "The user prefers the first ferry. It was agreed that the boxes come along, and that the van waits. " * 4
+IN_SYSTEM = {
+    "recap": f"This is a summary of the chat so far as a recap: {RECALLED}",
+    "recap in German": f"Das ist eine Zusammenfassung der bisherigen Unterhaltung: {RECALLED}",
+    "marked": f"Answer well.\n\n[1] {FERRY}\n\n[2] {RECALLED}\n\n[3] You must see it. {PASSES}\n\nSay so if unsure.",
+    "behind a rule": "You are kind. Answer from your context.\n-----\n" + f"# Ferry\n{FERRY}\n{RECALLED}\n" * 3,
+    "steps": "".join(f"### Step {n}: Executed\n- **Output:**\n{RECALLED}\n" for n in range(3)),
+    "bullets": f"# Context\n## Memories of documents:\n  - You must see it. {FERRY}\n  - {RECALLED}\n  - {FERRY}",
+}
+
+
+@pytest.mark.parametrize("name", IN_SYSTEM)
+def test_what_a_system_text_recalls_is_material(name: str) -> None:
+    found = cut(system(IN_SYSTEM[name]), user(WINTER))
+    assert all(s.kind in (Kind.CONTEXT, Kind.TOOL_OUTPUT) for s in found if RECALLED[:-90] in s.text)
+    assert not any("Answer" in s.text or "Say so" in s.text for s in found if s.kind is Kind.CONTEXT)
+
+
+def test_long_parts_before_a_question_are_material_and_a_short_one_is_not() -> None:
+    texts = (GREEK, PASSES, "We are two.", "When does the last ferry leave?")
+    body = {"model": "m", "messages": [user("")]}
+    body["messages"][0]["content"] = [{"type": "text", "text": text} for text in texts]  # type: ignore[index]
+    kinds = [s.kind for s in segment(parse(json.dumps(body).encode()))]
+    assert kinds[:2] == [Kind.CONTEXT, Kind.CONTEXT]
+    assert Kind.CONTEXT not in kinds[2:]
+
+
+@pytest.mark.parametrize("form", ["### Input:\n{0}\n\n### Response:", "<input>\n{0}\n</input>", "Input:\n{0}"])
+def test_a_long_input_is_material_and_a_long_request_is_not(form: str) -> None:
+    text = f"{FERRY}\n\n{PASSES}\n\n{MUSEO}"
+    assert kind_of(cut(user("### Instruction:\nSummarise it.\n\n" + form.format(text))), FERRY) is Kind.CONTEXT
+    asked = form.replace("nput", "ssue").format(text)
+    assert kind_of(cut(user("Solve it.\n\n" + asked)), FERRY) is Kind.QUESTION
+
+
+def test_a_diff_stays_in_one_piece() -> None:
+    diff = (
+        "diff --git a/dam.py b/dam.py\n--- a/dam.py\n+++ b/dam.py\n@@ -1,4 +1 @@\n import os\n\n-level = 3\n+level = 4"
+    )
+    (only,) = cut(system("Describe the change."), user(f"{diff}\n" * 4))[1:]
+    assert only.kind is Kind.CODE
 
 
 class TestMarks:

@@ -58,7 +58,7 @@ _MANY_WORDS = 6
 MOST = 20_000  # markers; a text with more is taken as unstructured
 _HTML_NAMES = """
     a abbr b blockquote body br button caption cite col dd div dl dt em figure font footer form h1 h2 h3 h4 h5 h6
-    head header hr html i iframe img input label li link main meta nav ol option p path pre script section select
+    head header hr html i iframe img label li link main meta nav ol option p path pre script section select
     small span strong style sub sup svg table
     tbody td textarea tfoot th thead title tr u ul video
 """

@@ -6,6 +6,12 @@ from proxy.segmentation import sentences, shapes
 from proxy.segmentation.documents import BULK
 
 _OPENS = re.compile(r"<!doctype|<html|<[a-z]{1,8}[ >][^\n]{0,200}<|[{\[]\s*[{\[\"']", re.IGNORECASE)
+_RECALLS = re.compile(
+    r"\b(?:summar(?:y|ies)|recap|memor(?:y|ies)|history|conversation|discussed|zusammenfassung|verlauf|résumé|historique"
+    r"|resumen|historial|resumo|histórico|riassunto|cronologia|samenvatting|podsumowanie|сводка|история|özet)\b"
+    r"|摘要|总结|要約|履歴|记忆|記憶|요약|기억",
+    re.IGNORECASE,
+)
 REMARK = 300  # characters of a line at the edge of material that may speak to the model
 
 
@@ -24,6 +30,15 @@ def introduction(block: str) -> int:
     colon = block.find(": ", 0, 160)
     head = block[: colon + 1]
     return len(head) if colon > 0 and (sentences.announces(head) or sentences.personal(head)) else 0
+
+
+def told(block: str) -> int:
+    """Length of "This is a summary of the chat so far:" at the start of a paragraph of a system text that goes on about
+    what was; 0 where there is none."""
+    colon = block.find(": ", 0, 160)
+    if colon < 0 or not _RECALLS.search(block[: colon + 1]):
+        return 0
+    return 0 if sentences.addressed(block[colon + 1 :]) else colon + 1
 
 
 def last_question(block: str) -> int:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from policies.base import Kind
 from proxy.segmentation import labels, sentences, series, shapes
 from proxy.segmentation.documents import BULK, Piece, documents, json_values
+from proxy.segmentation.edges import apart
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import stripped
-from proxy.segmentation.pasted import REMARK, framed, introduction, last_question, pasted
+from proxy.segmentation.pasted import framed, introduction, last_question, pasted, told
 from proxy.segmentation.sections import Section, blocks, read
 
 _KINDS = {
@@ -31,8 +32,9 @@ _DOCUMENTED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATI
 _LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _LEAST_IN_SYSTEM = 400  # characters of an open section of a system text that may be material
 _PROPERTY = 200  # characters of a title or a source that stands in a tag of its own
-_ASKED = ("?", "？", "؟")
 _LAST_WORD = 600  # characters of the last paragraph of a message that may be what the user wants
+_NEVER = 1_000_000  # characters: in a system text without a label, bullets and headings are no sign
+_AGAIN = 3  # sections of one label that are data, not a cue
 _CLEARLY = 1500  # characters of unlabelled paragraphs that are pasted beyond doubt
 _LEAST_ALONE = 1000  # characters of unlabelled prose that may be material in a message without any question
 
@@ -47,6 +49,8 @@ def cut(text: str, role: str) -> list[Piece]:
         return list(apart(text, joined(_tool_output(text, a, b))))
     if role == "user" and shapes.jsonlike(text[a:b]):
         return joined(json_values(text, a, b, Kind.CONTEXT, ""))
+    if role == "user" and shapes.patch(text[a:b]):
+        return [Piece(a, b, Kind.CODE)]
     if role == "assistant" and shapes.jsonlike(text[a:b].removeprefix("```json").removesuffix("```").strip()):
         return [Piece(a, b, Kind.HISTORY, guard="structured answer")]  # read by programs, and repaired by the model
     sections = read(text, role)
@@ -55,7 +59,8 @@ def cut(text: str, role: str) -> list[Piece]:
     labelled = any(not s.marker and s.meaning in _DOCUMENTED and s.end - s.start >= 100 for s in sections)
     asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in sections)
     answers = sum(1 for s in sections if s.meaning is Meaning.ANSWER and s.closed)
-    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers).run())
+    persona = sentences.persona(text) if role == "system" else ""
+    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers, persona).run())
     return list(apart(text, pieces, last_word=role == "user"))
 
 
@@ -90,7 +95,7 @@ def _tool_output(text: str, start: int, end: int) -> Iterator[Piece]:
 @dataclass(frozen=True, slots=True)
 class _Cutter:
     """`labelled`: some section holds material; `asked`: some section is the question; `answers`: closed sections that
-    are answers, of which a list of questions and answers has several."""
+    are answers, of which a list of questions and answers has several; `persona`: whom a system text gives its rules."""
 
     text: str
     role: str
@@ -98,6 +103,7 @@ class _Cutter:
     labelled: bool
     asked: bool
     answers: int
+    persona: str = ""
 
     def run(self) -> Iterator[Piece]:
         for section in self.sections:
@@ -127,12 +133,27 @@ class _Cutter:
             yield Piece(a, b, kind, section.title, "existing answer")
         elif meaning is Meaning.ANSWER and section.closed and self.answers > 1:
             yield from documents(self.text, a, b, Kind.CONTEXT, section.title)
+        elif meaning is Meaning.ANSWER and self.repeats(section.title) and b - a >= BULK:
+            yield from documents(self.text, a, b, Kind.TOOL_OUTPUT, section.title)
         elif meaning is Meaning.ANSWER and self.role != "assistant":
             yield Piece(a, b, Kind.INSTRUCTION)
+        elif meaning is Meaning.QUESTION and self.payload(section):
+            yield from self.material(section, Kind.CONTEXT)
         elif meaning in _DOCUMENTED:
             yield from self.material(section, kind)
         else:
             yield Piece(a, b, kind, section.title if kind is Kind.DEMONSTRATION else None)
+
+    def repeats(self, title: str) -> bool:
+        """Whether a label ("Output:") comes again and again in a text that shows no examples: what it names is data."""
+        shown = any(s.meaning in (Meaning.QUESTION, Meaning.EXAMPLE) for s in self.sections)
+        return not shown and sum(1 for s in self.sections if s.title == title and not s.marker) >= _AGAIN
+
+    def payload(self, section: Section) -> bool:
+        """Whether an "input" is long and says nothing to the model: then the task stands elsewhere."""
+        text = self.text[section.start : section.end].strip()
+        named = labels.words(section.title)[-1:] == ["input"] and sentences.weight(text) >= _CLEARLY // 2
+        return named and not (sentences.asks(text) or sentences.addressed(text) or sentences.personal(text))
 
     def question(self, a: int, b: int) -> Iterator[Piece]:
         """`Question: ...` is one paragraph long; what follows it is read as if it stood alone."""
@@ -156,7 +177,10 @@ class _Cutter:
         """A system text explains its own headings: only what is long, and no list of rules, is taken for material."""
         text = self.text[section.start : section.end].strip()
         if section.closed or section.fenced:
-            return not sentences.addressed(text[:400]) or len(text) > 1500
+            ruled = sentences.leads(self.persona, text) > 1
+            return not ruled and (
+                not sentences.addressed(text[:400]) or (len(text) > 1500 and not sentences.addressed(text))
+            )
         found = list(blocks(self.text, section.start, section.end))
         kinds = self.template_kinds(found, Kind.CONTEXT)
         size = sum(sentences.weight(self.text[c:d]) for (c, d), said in zip(found, kinds, strict=True) if said is None)
@@ -215,7 +239,8 @@ class _Cutter:
 
     def template_kinds(self, found: Blocks, kind: Kind) -> list[Kind | None]:
         """`template_kind` of each block; outside of system texts only the edges are looked at, for they decide."""
-        run = series.members([self.text[c:d] for c, d in found])
+        texts = [self.text[c:d] for c, d in found]
+        run = series.members(texts, BULK if self.role == "system" else series.LONG_ITEM)
         if self.role == "system":
             return [None if r else self.template_kind(c, d, kind) for r, (c, d) in zip(run, found, strict=True)]
         kinds: list[Kind | None] = [None] * len(found)
@@ -242,6 +267,8 @@ class _Cutter:
             return Kind.INSTRUCTION
         if self.role == "system" and (_LISTED.match(block) or sentences.addressed(block, strictly=True)):
             return Kind.INSTRUCTION
+        if self.role == "system" and sentences.leads(self.persona, block):
+            return Kind.INSTRUCTION
         if kind is not Kind.HISTORY and b - a <= 400 and sentences.asks(block):
             return Kind.QUESTION
         return Kind.INSTRUCTION if b - a <= 900 and sentences.addressed(block) else None
@@ -261,13 +288,22 @@ class _Cutter:
     def announced(self, start: int, end: int) -> Iterator[Piece]:
         """System text: instructions, but for the paragraphs behind one that announces material."""
         said: Meaning | None = None
-        for a, b in blocks(self.text, start, end):
+        found = list(blocks(self.text, start, end))
+        run = series.alike([self.text[a:b] for a, b in found], _NEVER)
+        for in_run, (a, b) in zip(run, found, strict=True):
             block = self.text[a:b]
+            c = a + told(block)
+            if in_run or (c > a and sentences.weight(block) >= BULK):
+                if c > a:
+                    yield Piece(a, c, Kind.INSTRUCTION)
+                yield from surely(documents(self.text, c, b, Kind.CONTEXT, ""))
+                continue
             if said and sentences.weight(block) >= BULK and self.template_kind(a, b) is None:
                 yield from documents(self.text, a, b, _KINDS[said], "")
                 continue
             yield Piece(a, b, Kind.INSTRUCTION)
-            said = sentences.announces(block) if sentences.addressed(block) or block[-1] in ":：" else said
+            speaks = sentences.addressed(block) or block[-1] in ":：" or b - a >= BULK
+            said = sentences.announces(block) if speaks else said
 
     def unlabelled(self, found: Blocks, before: str, asked: bool) -> Iterator[Piece]:
         """User text without a label: long paragraphs that neither ask nor order nor speak of the writer are pasted."""
@@ -347,34 +383,3 @@ class _Cutter:
         yield from documents(self.text, c, d if d > c else b, Kind.CONTEXT, "")
         if c < d < b:
             yield Piece(*stripped(self.text, d, b), Kind.QUESTION)
-
-
-def apart(text: str, pieces: list[Piece], *, last_word: bool = False) -> Iterator[Piece]:
-    """The pieces, with lines that speak to the model set apart at the edges of material. `last_word`: a question that
-    ends the whole text is set apart as well."""
-    for i, piece in enumerate(pieces):
-        if piece.kind not in (Kind.CONTEXT, Kind.TOOL_OUTPUT) or piece.guard or piece.sure:
-            yield piece
-            continue
-        a, b = piece.start, piece.end
-        if _speaks(text, a, first := _line_end(text, a, b)):
-            yield Piece(*stripped(text, a, first), Kind.OTHER)
-            a, _ = stripped(text, first, b)
-        last = max(text.rfind("\n", a, b) + 1, a)
-        c = last if a < b and _speaks(text, last, b) else b
-        if last_word and c == b and i == len(pieces) - 1 and text[:b].rstrip("\"'”’»」』)* \n")[-1:] in _ASKED:
-            c = a + last_question(text[a:b])
-        if a < (d := stripped(text, a, c)[1]) and c > a:
-            yield replace(piece, start=a, end=d)
-        if c < b:
-            yield Piece(*stripped(text, c, b), Kind.OTHER if c == last else Kind.QUESTION)
-
-
-def _line_end(text: str, a: int, b: int) -> int:
-    stop = text.find("\n", a, b)
-    return b if stop < 0 else stop
-
-
-def _speaks(text: str, a: int, b: int) -> bool:
-    """Whether a line is short and speaks to the model."""
-    return 0 < b - a <= REMARK and sentences.addressed(text[a:b])

@@ -7,7 +7,7 @@ meaning, and its edges may hold sentences that belong to the template: `blocks` 
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.segmentation import labels, sentences, series, shapes
 from proxy.segmentation.labels import Meaning
@@ -31,6 +31,8 @@ class Section:
 
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
+_LONG = 1500  # characters behind a rule that are more than a template says
+_MANY = 6  # headings of one level that are chapters
 _OFTEN = 3  # headings of one level, rules of one look, that are the documents' own
 _AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
 _SPOKEN_OF = {Meaning.QUESTION, Meaning.INSTRUCTION, Meaning.ANSWER}
@@ -65,7 +67,9 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self.agent = any(m.meaning is Meaning.OBSERVATION for m in self.markers)
-        if self.role != "system":
+        if self.role == "system":
+            self.markers = _unnamed(self.markers)
+        else:
             self.repeated = _repeated(self.markers)
 
     def emit(self, start: int, end: int) -> None:
@@ -105,6 +109,8 @@ class _Reader:
             return marker.form is Form.BRACKET
         if self.role == "tool":
             return False
+        if marker.form is Form.BRACKET and self.role == "system" and marker.title[:1].islower():
+            return False  # a place to be filled in
         if marker.meaning in _AGENT and (self.role == "system" or (marker.meaning is Meaning.STEP and not self.agent)):
             return False
         if marker.meaning is Meaning.SPEAKER:
@@ -200,10 +206,14 @@ class _Reader:
         if frame.closes_at is not None and frame.meaning in _KEEPS:
             return
         previous = self.found[-1] if self.found else None
-        said = (
-            sentences.announces(self.text[previous.start : previous.end]) if previous and frame.opened is None else None
-        )
-        meaning = said or (frame.opened if frame.opened in _MATERIAL else None)
+        said = None
+        if previous and frame.opened is None:  # what the last paragraph, or the last sentence of a long one, announces
+            said = sentences.announces(self.text[previous.start : previous.end].rstrip().rpartition("\n\n")[2][-300:])
+        directly = self.role != "system" or (previous is not None and previous.marker)  # else the rule ends a chapter
+        meaning = said or (frame.opened if frame.opened in _MATERIAL and directly else None)
+        if meaning is None and self.declared(marker):
+            self.frames.append(_Frame(len(self.markers), Meaning.CONTEXT))
+            return
         if meaning is None:
             frame.opened = frame.by = None
             return
@@ -214,6 +224,13 @@ class _Reader:
             frame.opened = frame.by = None
             self.frames.append(_Frame(closer, meaning))
             self.markers[closer] = _paired(self.markers[closer], i)
+
+    def declared(self, marker: Marker) -> bool:
+        """Whether the only rule of a system text parts orders from a long text that gives none."""
+        rest = self.text[marker.end :].strip()
+        alone = sum(1 for m in self.markers if m.form is Form.RULE) == 1
+        long = self.role == "system" and len(rest) >= _LONG
+        return alone and long and not sentences.addressed(rest) and sentences.addressed(self.text[: marker.start])
 
     def closing_rule(self, i: int, marker: Marker) -> int | None:
         """The first rule of the same look that is followed by template text, else the last one."""
@@ -228,6 +245,16 @@ class _Reader:
 
     def is_alike(self, j: int, marker: Marker) -> bool:
         return self.markers[j].form is Form.RULE and self.markers[j].level == marker.level
+
+
+def _unnamed(markers: list[Marker]) -> list[Marker]:
+    """The markers, without the meaning of headings in a row of many of which few have any: chapters of a manual, where
+    a "search" or a "file" names a tool."""
+    plain = [m for m in markers if m.pair is None and m.form is Form.HEADING]
+    count = Counter(m.level for m in plain)
+    known = Counter(m.level for m in plain if m.meaning is not None)
+    many = {level for level, n in count.items() if n >= _MANY and known[level] <= 0.5 * n}
+    return [replace(m, meaning=None) if m.form is Form.HEADING and m.level in many else m for m in markers]
 
 
 def _repeated(markers: list[Marker]) -> dict[tuple[Form, str], int]:

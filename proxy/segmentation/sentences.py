@@ -103,6 +103,10 @@ _FORMAT = re.compile(
 )
 _ORDERS_FORMAT = re.compile(r"\b(?:respond|return|output|formatted|as follows|like this|such as)\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\$\{|\{\{|\{[a-z_]{2,30}\}|<[a-z_ ]{3,30}>")
+_NAMED = re.compile(
+    r"\b(?:[Yy]ou are|[Yy]our name is|[Aa]ssistant is|I am|named|called|[Dd]u bist|Sie sind|[Tt]u es|[Vv]ous êtes"
+    r"|[Ee]res|[Ss]ei|[Vv]ocê é|[Jj]e bent|[Jj]esteś)\s+\*{0,2}([A-Z]\w{1,20})"
+)
 _NAMED_LIST = re.compile(r"\w[:：] ?\w[^.!?\n]{0,120}[,、，]")
 _WIDE = re.compile("[\u2e80-\U0010ffff]")
 _QUESTION_MARKS = "?？؟"
@@ -139,6 +143,17 @@ def personal(text: str) -> bool:
     """Whether somebody writes about himself, as users do when they describe what they want."""
     sample = _sample(text)
     return len(_SELF.findall(sample)) >= 1 + len(sample) // 500
+
+
+def persona(text: str) -> str:
+    """The name that a system text gives to the model; empty where it gives none."""
+    match = _NAMED.search(text[:4000])
+    return match[1] if match else ""
+
+
+def leads(name: str, text: str) -> int:
+    """How many sentences begin with a name."""
+    return len(re.findall(rf"(?:^|[.!?:\n])\s{{0,4}}{re.escape(name)}\b", text)) if name else 0
 
 
 def announces(sentence: str) -> Meaning | None:

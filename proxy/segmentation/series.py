@@ -13,7 +13,7 @@ _FEWEST = 3  # paragraphs that begin alike
 _FEWEST_SAID = 4  # paragraphs that begin with a name
 _READ = 12_000  # characters of a paragraph that are read to tell its lines
 _LEAST = 60  # characters that such paragraphs have on average
-_LONG_ITEM = 150  # the same where the mark may also be one of a list of orders
+LONG_ITEM = 150  # the same where the mark may also be one of a list of orders
 _NUMBERS = r"(?:\d{1,3}(?:\.\d{1,3}){0,3}|[IVXLC]{1,6}|[一二三四五六七八九十百]{1,4})"
 _MARKED = re.compile(
     r"(?:[-*>] )?(?:[\[(【〔<]{1,2}\^?(?:[^\W\d_]{1,14}[ :#№_-]{0,2})?\d{1,4}(?=\W)"
@@ -28,10 +28,10 @@ _SPOKEN = re.compile(
 )
 
 
-def alike(texts: Sequence[str], *, listed: bool = True) -> list[bool]:
-    """Which of some paragraphs belong to a run of three or more that begin in the same way. `listed`: headings, bullets
-    and plain numbers count as well, where the paragraphs are long and mostly give no orders."""
-    forms = [_form(text, listed) for text in texts]
+def alike(texts: Sequence[str], listed: int = LONG_ITEM) -> list[bool]:
+    """Which of some paragraphs belong to a run of three or more that begin in the same way. Headings, bullets and plain
+    numbers count as well, where the paragraphs have `listed` characters on average and mostly give no orders."""
+    forms = [_form(text) for text in texts]
     found = [False] * len(texts)
     for form, run in groupby(range(len(texts)), key=forms.__getitem__):
         members = list(run)
@@ -39,30 +39,30 @@ def alike(texts: Sequence[str], *, listed: bool = True) -> list[bool]:
         if len(members) < _FEWEST or not form:
             continue
         orders = 0 if form == "mark" else sum(sentences.addressed(texts[i], strictly=True) for i in members)
-        if size >= (_LEAST if form == "mark" else _LONG_ITEM) and orders <= len(members) // 3:
+        if size >= (_LEAST if form == "mark" else listed) and orders <= len(members) // 3:
             found[members[0] : members[-1] + 1] = [True] * len(members)
     return found
 
 
-def members(texts: Sequence[str]) -> list[bool]:
+def members(texts: Sequence[str], listed: int = LONG_ITEM) -> list[bool]:
     """Which paragraphs belong to a run, or are one themselves, line by line."""
-    return [one or inside(text) for one, text in zip(alike(texts), texts, strict=True)]
+    return [one or inside(text, listed) for one, text in zip(alike(texts, listed), texts, strict=True)]
 
 
-def inside(text: str) -> bool:
+def inside(text: str, listed: int) -> bool:
     """Whether most lines of one paragraph begin alike, so that each of them would be a paragraph of a run."""
     if text.count("\n", 0, _READ) < _FEWEST - 1:
         return False
     rows = [row for line in text[:_READ].split("\n") if (row := line.strip())]
     first, last = chat(rows)
-    return len(rows) >= _FEWEST and max(sum(alike(rows)), last - first) >= 0.7 * len(rows)
+    return len(rows) >= _FEWEST and max(sum(alike(rows, listed)), last - first) >= 0.7 * len(rows)
 
 
-def _form(text: str, listed: bool) -> str:
+def _form(text: str) -> str:
     """The way in which a paragraph begins; empty where it has no mark."""
     if _MARKED.match(text[:60]):
         return "mark"
-    match = _LISTED.match(text[:20]) if listed else None
+    match = _LISTED.match(text[:20])
     return (match.lastgroup or "") if match else ""
 
 

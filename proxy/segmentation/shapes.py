@@ -84,6 +84,16 @@ def _diff(rows: list[str]) -> bool:
     return rows[0].startswith(("diff --git", "--- ", "@@ ", "commit ")) and _share(_DIFF, rows) >= 0.2
 
 
+def patch(text: str) -> bool:
+    """Whether a whole text is a diff, whatever blank lines it has."""
+    if not text.startswith(("diff --git ", "--- ", "@@ -", "Index: ")) or "\n@@ " not in text:
+        return False
+    rows = [row for row in text[-6000:].split("\n")[1:] if row.strip()]
+    return sum(1 for row in rows if row[0] in "+- @\\\t" or row.startswith(("diff --git ", "index "))) >= 0.9 * len(
+        rows
+    )
+
+
 def jsonlike(text: str) -> bool:
     """Whether it looks like JSON, JSON lines or the repr of a list or dict."""
     inside = text[1:200].lstrip()[:1]

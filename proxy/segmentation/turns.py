@@ -21,6 +21,8 @@ _OBSERVED = re.compile(
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
 _LONGEST_QUESTION = 4000
 _LONGEST_EXAMPLE = 700
+_LEAST_ATTACHED = 300
+_FEW_LINES = 6  # a part with more has a structure of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,23 @@ def _pieces(field: Field, request: ChatRequest, thread: _Thread) -> list[Piece]:
     final = field.message == len(request.messages) - 1
     if field.role == "assistant" and final and not request.messages[field.message].tool_calls:
         return _whole(field.text, Kind.OTHER)
+    if _attached(field, request):
+        return list(documents(field.text, 0, len(field.text), Kind.CONTEXT, ""))
     return cut(field.text, _role(field, thread))
+
+
+def _attached(field: Field, request: ChatRequest) -> bool:
+    """Whether a part of a user message is long, neither asks nor orders, and stands before a part that does."""
+    last = request.fields[request.messages[field.message].fields[-1]]
+    if (
+        field.role != "user"
+        or last is field
+        or len(field.text) < _LEAST_ATTACHED
+        or field.text.count("\n") >= _FEW_LINES
+    ):
+        return False
+    plain = not (sentences.asks(field.text) or sentences.addressed(field.text) or sentences.personal(field.text))
+    return plain and sentences.asks(last.text)
 
 
 def _role(field: Field, thread: _Thread) -> str:
