@@ -24,7 +24,7 @@ from compressors.fit import fit
 from compressors.selection import keeps_all, whole
 from compressors.token_classifier import TokenClassifier, token_classifier
 from compressors.tokenizers import counter
-from compressors.units import Reading, Subword, Units, shares, units
+from compressors.units import Reading, Subword, Units, finer, shares, units
 from compressors.words import Flags, Ints, compounds, read
 
 _ROUNDS = 4  # of taking out repeated force tokens that have come to stand side by side
@@ -107,7 +107,8 @@ class Classifier:
         scored = iter(model.keep(ids) if ids else ())
         for reading in readings:
             keep = [next(scored)[1:-1] for _ in reading.rows]
-            yield units(reading, keep, compounds(reading.text, reading.words), self._settings.subword)
+            groups = compounds(reading.text, reading.words)
+            yield finer(reading.text, units(reading, keep, groups, self._settings.subword))
 
     def _choose(self, task: Task, found: Units) -> Kept:
         cancel.check()
