@@ -25,6 +25,7 @@ from proxy.wire import UnknownShape, peek
 
 log = logging.getLogger("laconic.pipeline")
 
+WORKERS = 2
 REMEMBERED = frozenset(("lexical", "structured"))
 """Compressors without a model whose results are kept, too: looking them up takes a hundredth of the time."""
 
@@ -56,7 +57,7 @@ class Pipeline:
     def __init__(self, compression: Compression, load: Callable[[str], Compressor] | None = None) -> None:
         self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
         self.deadline = compression.deadline_ms / 1000  # seconds
-        self._worker = Worker(compression.workers, compression.queue)
+        self._worker = Worker(compression.workers or WORKERS, compression.queue)
         self.cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
 
     async def prepare(self, body: bytes, policy: Policy, asked: Asked = Asked()) -> Prepared:

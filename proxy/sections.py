@@ -14,15 +14,12 @@ from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
-from proxy.chosen import chosen, runs_models
+from proxy.chosen import chosen
 from proxy.pricing import parse_overrides
 from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
 from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
 
 OPENAI = {"openai": {"url": "https://api.openai.com/v1"}}
-WORKERS = Compression().workers
-WORKERS_WITH_MODELS = 8
-"""Threads mostly wait for the device, which computes what several of them bring in one go."""
 KEYS = {"key", "api_key", "token", "authorization", "secret", "password"}
 
 
@@ -53,7 +50,7 @@ class Sections:
         if not file.route and len(upstreams) > 1:
             self._complain(("upstream",), "are several, and no [[route]] says which takes what")
         routes = file.route or [{"name": "default", "upstream": next(iter(file.upstream or OPENAI))}]
-        settings = Settings(
+        return Settings(
             upstreams=upstreams,
             routes=self._routes(routes, list(file.upstream or OPENAI), policies),
             policies=policies,
@@ -61,15 +58,12 @@ class Sections:
             port=server.port,
             limits=limits,
             compression=Compression(
-                compression.deadline_ms, compression.workers or WORKERS, compression.queue, compression.cache_mb
+                compression.deadline_ms, compression.workers, compression.queue, compression.cache_mb
             ),
             ledger=self._ledger(file.ledger),
             prices=file.prices,
             compressors=own,
         )
-        if compression.workers or self._complaints or not runs_models(settings):
-            return settings
-        return replace(settings, compression=replace(settings.compression, workers=WORKERS_WITH_MODELS))
 
     def _complain(self, path: Path, message: str, allowed: str = "") -> None:
         self._complaints.append(Complaint(path, message, allowed))

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from compressors import tokenizers
@@ -21,16 +22,19 @@ from proxy.reload import Current
 from proxy.savings import Meter
 from proxy.server import listen
 from proxy.server import serve as run
-from proxy.settings import Settings
+from proxy.settings import Compression, Settings
 
 log = logging.getLogger("laconic")
+
+WORKERS_WITH_MODELS = 8
+"""They mostly wait for the device, which computes what several of them bring in one go."""
 
 
 def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    pipeline = Pipeline(settings.compression)
+    pipeline = Pipeline(threads(settings))
     current = Current(settings, load, pipeline.settle)
     with ExitStack() as stack:
         try:
@@ -62,6 +66,12 @@ def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
     return create_app(current.current, pipeline, meters, price, told.render_metrics)
+
+
+def threads(settings: Settings) -> Compression:
+    """The settings of compression, with a number of threads that suits what they will do where none is given."""
+    workers = settings.compression.workers or (WORKERS_WITH_MODELS if runs_models(settings) else None)
+    return replace(settings.compression, workers=workers)
 
 
 def _reload(current: Current, pipeline: Pipeline) -> None:

@@ -43,11 +43,11 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """`deadline_ms` covers queueing and computing; `workers` threads, `queue` waiting tasks at most; `cache_mb` for
-    what compressors found, 0: none is kept."""
+    """`deadline_ms` covers queueing and computing; `workers` threads (None: as many as suit what they do), `queue`
+    waiting tasks at most; `cache_mb` for what compressors found, 0: none is kept."""
 
     deadline_ms: float = 1500.0
-    workers: int = 2
+    workers: int | None = None
     queue: int = 64
     cache_mb: int = 64
 

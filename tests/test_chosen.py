@@ -121,11 +121,3 @@ def test_check_runs_each_model_once_and_says_how_to_get_a_missing_one(file: Path
 def test_check_names_what_stands_behind_a_name(file: Path) -> None:
     found = settings(file, POLICY + '"meeting"\n[compressor.meeting]\nuse = "passages"\ndevice = "cpu"\n')
     assert "compressor meeting: passages (device cpu)" in check(lambda: found).lines
-
-
-def test_where_a_model_is_called_for_there_are_more_threads_unless_a_number_is_given(file: Path) -> None:
-    neural = POLICY + '"passages"\n'
-    assert settings(file, POLICY + '"lexical"\n').compression.workers == 2
-    assert settings(file, neural).compression.workers == 8
-    assert settings(file, neural + "[compression]\nworkers = 3\n").compression.workers == 3
-    assert settings(file, '[compressor.passages]\ndevice = "cpu"\n').compression.workers == 2, "nobody calls for it"

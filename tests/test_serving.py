@@ -5,7 +5,7 @@ from pathlib import Path
 
 from proxy.check import Checked
 from proxy.config import load
-from proxy.serving import screen
+from proxy.serving import screen, threads
 from proxy.settings import Settings
 
 
@@ -33,3 +33,11 @@ def test_models_that_are_being_loaded_are_told(tmp_path: Path) -> None:
     assert "models are being loaded" in said(
         settings(tmp_path, 'extends = "balanced"\ncontext.compressor = "passages"')
     )
+
+
+def test_where_a_model_is_called_for_there_are_morethreads_unless_a_number_is_given(tmp_path: Path) -> None:
+    plain = settings(tmp_path, 'extends = "balanced"')
+    neural = settings(tmp_path, 'extends = "balanced"\ncontext.compressor = "passages"')
+    assert threads(plain).workers is None
+    assert threads(neural).workers == 8
+    assert threads(replace(neural, compression=replace(neural.compression, workers=3))).workers == 3
