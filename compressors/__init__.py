@@ -32,6 +32,10 @@ TABLE = {
     "structured": "compressors.structured:Structured",
     "classifier": "compressors.classifier:Classifier",
     "passages": "compressors.passages:Passages",
+    "perplexity": "compressors.perplexity:Perplexity",
+    "question": "compressors.question:Question",
+    "ranked_classifier": "compressors.ranked_classifier:RankedClassifier",
+    "selective": "compressors.selective:Selective",
 }
 
 

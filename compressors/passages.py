@@ -8,7 +8,7 @@ In LongLLMLingua's table (Jiang et al., arXiv 2310.06839, NaturalQuestions, 20 d
 whole documents has three quarters of the gain of the full method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -24,6 +24,9 @@ Precision = Annotated[
     str, Meta(pattern="^(auto|fp32|bf16|fp16|int8)$", title='"auto", "fp32", "bf16", "fp16" or "int8"')
 ]
 Model = Annotated[str, Meta(title="a name on the hub (owner/name) or a folder")]
+
+
+SMALL = 64  # tokens; paragraphs of fewer are ranked together with the next one, where a model ranks
 
 
 class PassagesSettings(Struct, frozen=True):
@@ -47,23 +50,36 @@ class Grouped:
     offsets: tuple[int, ...]
 
 
-def group(task: Task) -> Grouped:
-    """The passages of a task: its documents, else paragraphs, else lines."""
+def group(task: Task, least: int = 0) -> Grouped:
+    """The passages of a task: its documents, else paragraphs, else lines; the latter two joined until they have at
+    least so many tokens, since a model reads the question with every passage."""
     fine = layout(task)
     spans: list[Span] = []
     costs: list[int] = []
     texts: list[str] = []
     offsets: list[int] = []
-    for found in lexical.passages(task, fine.units) if fine.units else ():
-        start, end = fine.units[found.first][0], fine.units[found.last - 1][1]
+    found = lexical.passages(task, fine.units) if fine.units else []
+    for passage in found if task.documents else _joined(found, fine.costs, least):
+        start, end = fine.units[passage.first][0], fine.units[passage.last - 1][1]
         body = task.text[start:end].strip()
-        heading = found.heading.strip()
+        heading = passage.heading.strip()
         spans.append((start, end))
-        costs.append(sum(fine.costs[found.first : found.last]))
+        costs.append(sum(fine.costs[passage.first : passage.last]))
         texts.append(body if body.startswith(heading) else f"{heading}\n{body}")
         offsets.append(task.text.index(body, start) - len(texts[-1]) + len(body))
     parts = Layout(task, fine.protected, tuple(spans), tuple(costs), fine.total)
     return Grouped(parts, tuple(texts), tuple(offsets))
+
+
+def _joined(found: Sequence[lexical.Passage], costs: Sequence[int], least: int) -> Iterator[lexical.Passage]:
+    at = 0
+    while at < len(found):
+        size, end = 0, at
+        while end < len(found) and (end == at or size < least):
+            size += sum(costs[found[end].first : found[end].last])
+            end += 1
+        yield lexical.Passage(found[at].first, found[end - 1].last, found[at].heading)
+        at = end
 
 
 class Passages:
@@ -82,7 +98,8 @@ class Passages:
         self._ranker.warm_up()
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
-        found = [None if keeps_all(task) else group(task) for task in tasks]
+        least = 0 if self._settings.ranker == "bm25" else SMALL
+        found = [None if keeps_all(task) else group(task, least) for task in tasks]
         asked = [(task.question, g.texts) for task, g in zip(tasks, found, strict=True) if g and len(g.texts) > 1]
         scores = iter(self._ranker.score([question for question, _ in asked], [texts for _, texts in asked]))
         return [

@@ -21,7 +21,7 @@ from compressors import coarse, rankers
 from compressors.base import Kept, Rate, Task, Threshold
 from compressors.causal import CausalModel, causal
 from compressors.iterative import Floats, Pruning, opening, prune
-from compressors.passages import Device, Grouped, Model, Precision, group, shares
+from compressors.passages import SMALL, Device, Grouped, Model, Precision, group, shares
 from compressors.perplexity import Room, protect_breaks
 from compressors.rankers.perplexity import Perplexity, Reading
 from compressors.selection import keeps_all, whole
@@ -101,7 +101,7 @@ class Question:
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         tasks = [protect_breaks(task, self._settings.keep_breaks) for task in tasks]
-        found = [None if keeps_all(task) else group(task) for task in tasks]
+        found = [None if keeps_all(task) else group(task, SMALL) for task in tasks]
         readings = iter(self._read([(g.parts.task.question, g.texts) for g in found if g and g.texts]))
         return [
             self._shorten(g, next(readings)) if g and g.texts else whole(task)

@@ -95,10 +95,15 @@ def keep(parts: Layout, scores: Sequence[float]) -> Kept:
         chosen = set(_greedy(order, parts.costs, room)) or chosen
     if len(chosen) == len(order):
         return whole(task)
-    kept = Kept(spans.merge([*_stretches(parts, chosen), *parts.protected]))
+    kept = Kept(stay(parts, chosen))
     saved = sum(cost for i, cost in enumerate(parts.costs) if i not in chosen)
     # The costs are exact but for a token where two units meet; only a small saving can be none, or worse.
     return kept if saved > 2 * len(parts.units) or _shorter(task, kept) else whole(task)
+
+
+def stay(parts: Layout, chosen: set[int]) -> tuple[Span, ...]:
+    """What stays of the text where only these of the units do, and all that is protected."""
+    return spans.merge([*_stretches(parts, chosen), *parts.protected])
 
 
 def _target(budget: Rate | Tokens, total: int) -> float:
