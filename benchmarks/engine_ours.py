@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import accumulate
 
 from engine_serve import Case, Timer, serve
@@ -30,10 +31,7 @@ def joined(case: Case) -> Task:
 
 def main() -> None:
     folder, precision = sys.argv[1:]
-    name = "perplexity" if "gpt2" in folder else "classifier"
-    found = {name: loaded(name, folder, precision)}
-    if "gpt2" in folder:
-        found["question"] = loaded("question", folder, precision)
+    found = cache(lambda name: loaded(name, folder, precision))
     timer = Timer()
     for method in ("rows", "run"):
         setattr(Device, method, timer.around(getattr(Device, method)))
@@ -42,11 +40,11 @@ def main() -> None:
     def run(case: Case) -> None:
         tasks = [Task(text, Rate(case["rate"])) for text in case["texts"]]
         if case["kind"] == "classifier":
-            found["classifier"].compress(tasks)
+            found("classifier").compress(tasks)
         elif case["kind"] == "concurrent":
-            list(callers.map(lambda task: found["classifier"].compress([task]), tasks))
+            list(callers.map(lambda task: found("classifier").compress([task]), tasks))
         else:
-            found[case["kind"]].compress([joined(case)])
+            found(case["kind"]).compress([joined(case)])
 
     serve(run, timer)
 
