@@ -121,7 +121,10 @@ _ALARM = re.compile(  # "\n" ends a line, and so do the two characters that stan
     r"(?:[\"'][^\"'\n]{1,300}[\"']|\w{1,20})",
     re.MULTILINE | re.IGNORECASE,
 )
-
+_ALARMS = (  # one of them stands in every match
+    *("error", "exception", "exit", "fatal", "warn", "critical", "panic", "fail", "kill", "out of memory", "oom"),
+    *("denied", "refused", "timeout", "time out", "timed", "reason"),
+)
 
 _COLONS = (":", "：", "=")
 _Gated = tuple[re.Pattern[str], tuple[str, ...]]
@@ -131,10 +134,7 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_ID, tuple("0123456789")),
     (_CITATION, ("[", "【", "#", "|")),
     (_KEYED, (":",)),
-    (
-        _COLUMNS,
-        tuple(f"{word}{mark}" for word in ("olumns", "ields", "eaders", "olumn", "ndex", "abels") for mark in "\"'"),
-    ),
+    (_COLUMNS, ('": [', "': [", '":[', "':[", "': (")),
     (_HEADER, _COLONS),
     (_RECORD, _COLONS),
     (_REPR, ("='", '="')),
@@ -171,7 +171,8 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
 def _of_lines(text: str) -> Iterator[Span]:
     """The rare lines of a log, which are what it is read for; the names of those who speak."""
     rows = text.count("\n") + text.count("\\n") + 1  # a log may stand in a JSON string
-    alarms = list(_matches(_ALARM, text)) if rows >= _FEW_ROWS else []
+    low = text.lower() if rows >= _FEW_ROWS else ""
+    alarms = list(_matches(_ALARM, text)) if any(word in low for word in _ALARMS) else []
     if len(alarms) <= max(2, 0.2 * rows):
         yield from alarms
     names = list(_matches(_SPEAKER, text)) if ":" in text or "：" in text else []

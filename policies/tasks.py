@@ -125,9 +125,9 @@ _WORDS = {
 }
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
-    "copy": """verbatim word unchanged unmodif unalter  summari condens shorten abridg los omit leav drop
-        schema wörtlich unveränd textuel mot_pour literal palabra letter parola dosłow дослов ordagrant 一字 原样 逐字
-        そのまま 原文 그대로""",
+    "copy": """verbatim word_for word-for unchanged unmodif unalter _summari _condens _shorten _abridg _lose_ _losing
+        _omit _leave_out _leaving_out _drop schema wörtlich unveränd textuel mot_pour literalmen palabra_por letteralm
+        parola_per letterlijk dosłow дослов ordagrant 一字 原样 逐字 そのまま 原文 그대로""",
     "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед
         çevir ترجم תרגם अनुवाद terjemah แปล 翻訳 翻译 번역""",
     "rewrite": """schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ

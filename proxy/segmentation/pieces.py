@@ -239,15 +239,16 @@ class _Cutter:
 
     def template_kinds(self, found: Blocks, kind: Kind) -> list[Kind | None]:
         """`template_kind` of each block; outside of system texts only the edges are looked at, for they decide."""
-        texts = [self.text[c:d] for c, d in found]
-        run = series.members(texts, BULK if self.role == "system" else series.LONG_ITEM)
         if self.role == "system":
+            run = series.members([self.text[c:d] for c, d in found], BULK)
             return [None if r else self.template_kind(c, d, kind) for r, (c, d) in zip(run, found, strict=True)]
+        run = []
         kinds: list[Kind | None] = [None] * len(found)
         for order in (range(len(found)), range(len(found) - 1, -1, -1)):
             for i in order:
-                said = None if run[i] else self.template_kind(*found[i], kind)
-                if said is None:
+                said = self.template_kind(*found[i], kind) if kinds[i] is None else None
+                run = run or series.members([self.text[c:d] for c, d in found]) if said else run
+                if kinds[i] is None and (said is None or run[i]):
                     break
                 kinds[i] = kinds[i] or said
         return kinds

@@ -68,7 +68,8 @@ def _form(text: str) -> str:
 
 def chat(texts: Sequence[str]) -> tuple[int, int]:
     """Where a chat begins and ends: most paragraphs begin with a name, and names come again. (0, 0): there is none."""
-    found = {i: match[1] for i, text in enumerate(texts) if (match := _SPOKEN.match(text[:120]))}
+    heads = ((i, head) for i, text in enumerate(texts) if ":" in (head := text[:120]) or "：" in head)
+    found = {i: match[1] for i, head in heads if (match := _SPOKEN.match(head))}
     found = {i: name for i, name in found.items() if labels.meaning(name) in (None, Meaning.SPEAKER)}
     names = Counter(found.values())
     if len(found) < _FEWEST_SAID or not 2 <= len(names) <= 0.75 * len(found):
