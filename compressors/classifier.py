@@ -21,6 +21,7 @@ from compressors import cancel, codepoints
 from compressors.base import Kept, Span, Task, Threshold
 from compressors.chunks import rows, sentence_ends
 from compressors.fit import fit
+from compressors.passages import Device, Model, Precision
 from compressors.selection import keeps_all, whole
 from compressors.token_classifier import TokenClassifier, token_classifier
 from compressors.tokenizers import counter
@@ -30,19 +31,15 @@ from compressors.words import Flags, Ints, compounds, read
 _ROUNDS = 4  # of taking out repeated force tokens that have come to stand side by side
 
 Strings = Annotated[tuple[str, ...], Meta(title="a list of strings")]
-Device = Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", title='"auto", "cpu", "cuda", "cuda:N" or "mps"')]
-Precision = Annotated[
-    str, Meta(pattern="^(auto|fp32|bf16|fp16|int8)$", title='"auto", "fp32", "bf16", "fp16" or "int8"')
-]
 
 
 class ClassifierSettings(Struct, frozen=True):
     """The default is the smaller of the two published models: on meeting transcripts a point less exact match than the
     larger one (85.8 against 86.9), at a quarter of the time and a third of the memory."""
 
-    model: Annotated[
-        str, Meta(title="a name on the hub (owner/name) or a folder", description="the token classification model")
-    ] = "microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank"
+    model: Annotated[Model, Meta(description="the token classification model")] = (
+        "microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank"
+    )
     device: Annotated[Device, Meta(description="where the model runs")] = "auto"
     precision: Annotated[Precision, Meta(description="in what numbers it computes")] = "auto"
     force_tokens: Annotated[Strings, Meta(description="words, phrases, marks or line breaks that always stay")] = ()

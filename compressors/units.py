@@ -12,8 +12,11 @@ from compressors.base import Span
 from compressors.chunks import Row
 from compressors.words import Flags, Ints, Words
 
-_KNOWN = 16  # characters; no vocabulary has longer pieces in scripts without spaces
-_PART = 4  # characters of a clause that the tokenizer does not know
+_KNOWN = (
+    16,
+    200,
+)  # characters: in scripts without spaces no vocabulary has longer pieces, in others no text longer words
+_PARTS = 4, 100  # characters
 
 Numbers = NDArray[np.float64]
 Subword = Literal["mean", "first"]
@@ -88,21 +91,23 @@ def units(reading: Reading, scores: Sequence[NDArray[np.float32]], groups: Ints,
 
 
 def finer(text: str, found: Units) -> Units:
-    """The same with each clause of a script without spaces that is a single unknown piece in parts, of the same score:
-    as one, it would be more than the size to be met allows."""
+    """The same with what is too long for one unit in parts of the same score: clauses of a script without spaces, and
+    endless runs of letters, that the tokenizer does not know. As one, they would be more than the size allows."""
     cells = codepoints.cells(text)
-    long = found.ends - found.starts > _KNOWN
-    long[long] = codepoints.dense(cells[(found.starts[long] + found.ends[long]) // 2])
-    if not long.any():
+    lengths = found.ends - found.starts
+    long = np.flatnonzero(lengths > _KNOWN[0])
+    dense = codepoints.dense(cells[(found.starts[long] + found.ends[long]) // 2])
+    long, dense = long[dense | (lengths[long] > _KNOWN[1])], dense[dense | (lengths[long] > _KNOWN[1])]
+    if not len(long):
         return found
-    free = np.append(~codepoints.bound(cells), True)
+    free = ~codepoints.bound(cells)
     inner = [
-        start + place
-        for start, end in zip(found.starts[long].tolist(), found.ends[long].tolist(), strict=True)
-        for place in range(_PART, end - start - _PART, _PART)
-        if free[start + place]
+        place
+        for start, end, part in zip(found.starts[long], found.ends[long], np.where(dense, *_PARTS), strict=True)
+        for place in range(int(start + part), int(end - part), int(part))
+        if free[place]
     ]
-    starts = np.sort(np.append(found.starts, inner))
+    starts = np.sort(np.append(found.starts, np.array(inner, np.intp)))
     owners = np.searchsorted(found.starts, starts, "right") - 1
     ends = np.minimum(np.append(starts[1:], len(text)), found.ends[owners])
     return Units(starts, ends, found.keep[owners], found.rows[owners])

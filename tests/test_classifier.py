@@ -43,6 +43,12 @@ def test_the_size_is_met_in_any_language(kind: str, scope: str, language: str) -
     assert [size(join(text, kept.spans)) for kept in found] == pytest.approx(asked, rel=0.03)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["a" * 20_000, "0123456789abcdef" * 1_000, "[" * 5_000 + "]" * 5_000, "x \n" * 5_000])
+def test_the_size_is_met_where_there_are_no_words(kind: str, text: str) -> None:
+    assert size(shorten(text, 0.3, kind)) == pytest.approx(0.3 * size(text), rel=0.03)
+
+
 def test_the_size_is_met_for_short_texts_and_long_ones() -> None:
     texts = [long("en", tokens) for tokens in (100, 20_000)]
     tasks = [Task(text, Rate(rate)) for text in texts for rate in (0.2, 0.33, 0.5, 0.8)]
