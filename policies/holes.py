@@ -153,7 +153,7 @@ _IN_TEXT: tuple[_Gated, ...] = (
 def holes(text: str, *, code: bool) -> Iterator[Span]:
     """What stays inside of a text, as spans; unordered, they may overlap. `code`: it is source code or a diff."""
     for pattern, needles in _ALWAYS if code else (*_ALWAYS, *_IN_TEXT):
-        if any(needle in text for needle in needles):
+        if any(map(text.__contains__, needles)):
             yield from _matches(pattern, text)
     if not code:
         yield from _fenced(text)
@@ -172,7 +172,7 @@ def _of_lines(text: str) -> Iterator[Span]:
     """The rare lines of a log, which are what it is read for; the names of those who speak."""
     rows = text.count("\n") + text.count("\\n") + 1  # a log may stand in a JSON string
     low = text.lower() if rows >= _FEW_ROWS else ""
-    alarms = list(_matches(_ALARM, text)) if any(word in low for word in _ALARMS) else []
+    alarms = list(_matches(_ALARM, text)) if any(map(low.__contains__, _ALARMS)) else []
     if len(alarms) <= max(2, 0.2 * rows):
         yield from alarms
     names = list(_matches(_SPEAKER, text)) if ":" in text or "：" in text else []

@@ -16,23 +16,37 @@ _START = re.compile(rf"^|[.!?:;,\n。！]\s*|\b{_ASKED}\s+")  # an order begins 
 _NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow-?\s?ups?)\b)"
 _WRITING = (
     r"(?:grammar|spelling|typos?|text|writing|paragraphs?|sentences?|essay|e-?mail|letter|draft|article|document"
-    r"|errors?|mistakes|style|wording|story|chapter|poem|scene|novel|post|speech|lyrics|abstract|cv|resum[eé]|blog)"
+    r"|errors?|mistakes|style|wording|punctuation|transcript|subtitles|captions|translation|manuscript|story|chapter|poem|scene|novel|post|speech|lyrics|abstract|cv|resum[eé]|blog)"
 )
 _JUDGED = (
     r"(?:answers?|responses?|completions?|submissions?|faithful\w*|factual\w*|correctness|hallucinat\w+|usefulness"
     r"|useful|helpful)"
 )
 _SHORT = r"(?:an? (?:short|brief|concise|single)|titles?|labels?|summar(?:y|ies)|commit messages?|search quer(?:y|ies))"
-_KEPT = r"(?:verbatim|word[- ]for[- ]word|unchanged|unmodified|unaltered)"
+_KEPT = r"(?:verbatim|word[- ]for[- ]word|unchanged)"
 _MAIL = r"\b(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b"
 _VERBATIM = ("translate", "rewrite", "judge", "write code", "copy")
 _READS_ALL = ("extract", "write", "classify")
+_FORMATS = r"(?:csv|tsv|json|ya?ml|xml|html|markdown|latex|sql|tab(?:le|elle|leau|la|ela|ella))"
 _ORDERS = {
+    "copy": [
+        rf"(?:convert|turn|transform|reformat)\b[^.\n]{{0,60}}\bto (?:an? |valid )?{_FORMATS}\b",
+        r"(?:(?:sort|alphabeti[sz]e|decode|encode|decrypt|minify|prettify) (?:the|this|these|my|it|following)"
+        r"|de-?duplicate|remove (?:the |all )?duplicates?)\b",
+        r"(?:compare|diff)\b[^.\n]{0,40}\b(?:versions|drafts|wordings)\b",
+        r"(?:spot|find|list|show|mark)\b[^.\n]{0,20}\bdifferences\b",
+        r"(?:fix|repair|correct)\b[^.\n]{0,20}\bjson\b",
+    ],
     "translate": [r"(?:re)?translate\b"],
     "rewrite": [
         r"(?:re-?write|rephrase|paraphrase|reword|proofread|copy-?edit|polish|humanize)\b" + _NOT_A_QUESTION,
-        rf"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|continue)\s+(?:the|this|my|all|any)?\s?"
-        rf"(?:following )?{_WRITING}\b",
+        rf"(?:correct|fix|edit|improve|simplify|shorten|format|reformat|continue|clean(?: up)?|tidy(?: up)?)\s+"
+        rf"(?:the|this|my|all|any)?\s?(?:following )?{_WRITING}\b",
+        r"(?:find|mark|list|highlight|spot|correct)\s+(?:all |the |any |every )*"
+        r"(?:spelling|grammar|grammatical|typos?|punctuation)\b",
+        r"make (?:it|this|(?:the|my) (?!answer|response|reply|summary|output)\w+) (?:\w+ )?"
+        r"(?:shorter|longer|(?:more|less) \w+|friendlier|simpler|clearer|politer)\b",
+        r"write (?:an?|the) (?:continuation|sequel|next (?:chapter|scene|part|verse))\b",
         r"(?:locali[sz]e|anonymi[sz]e|pseudonymi[sz]e|de-?identify|redact|mask)\b",
     ],
     "judge": [
@@ -58,11 +72,20 @@ _WORDS = {
         rf"(?<!n't )(?<!not )(?<!ever )(?<!ly )\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep)\b"
         rf"[^.\n]{{0,60}}\b{_KEPT}\b(?! quot)",
         r"\b(?:don'?t|do not|never|not|without|rather than) (?:to )?(?:summari[sz]\w+|condens\w+|shorten\w*|abridg\w+"
-        r"|los(?:e|ing)|omit\w*|leav(?:e|ing) out|drop\w*)\b(?! (?:your|the) (?:answer|reply|response))",
+        r"|los(?:e|ing)|omit\w*|leave out|drop\w*)\b(?! (?:your|the) (?:answer|reply|response))",
         r"\b(?:extract|list|find|return|capture|include|collect)\w*\b[^.\n]{0,40}\b(?:all|every|each)\b"
         r"[^\n]{0,400}\bschema\b|\bschema\b[^\n]{0,80}\bextract|\bextract[^\n]{0,200}\bschema\b",
-        r"\b(?:wörtlich|wortwörtlich|unverändert|textuellement|mot pour mot|literalmente|textualmente"
-        r"|palabra por palabra|letteralmente|parola per parola|letterlijk|dosłownie|дословно|ordagrant)\b[^.\n]{0,60}"
+        r"\b(?:without|don't|do not) chang(?:e|ing)\b[^.\n]{0,20}"
+        r"\b(?:anything|any words?|wording|words|else|content|text)\b"
+        r"|\b(?:keep\w*|preserv\w+|include) every word\b",
+        r"\bjson\b[^.\n]{0,30}\b(?:invalid|malformed)\b|\b(?:invalid|corrected) json\b",
+        r"\b(?:how many|how often|count)\b[^.\n?]{0,30}\b(?:words?|characters|letters|occurrences)\b",
+        r"\b(?:ohne|nichts|rien|sin)\b[^.\n]{0,20}\b(?:änder|veränder|wortlaut|chang|modifi|cambi|alter)\w*",
+        r"\b(?:unterschiede|différences|diferencias|differenze)\b[^.\n]{0,30}"
+        r"\b(?:fassungen|versionen|versions|versiones|versioni)\b",
+        rf"\b(?:wandle|umwandeln|konvertier\w*|convertis|convertir)\b[^.\n]{{0,60}}\b{_FORMATS}\b",
+        r"\b(?:wörtlich|wortwörtlich|unverändert|textuellement|mot pour mot|literalmente|letteralmente"
+        r"|letterlijk|dosłownie|дословно)\b[^.\n]{0,60}"
         r"\b(?:wieder|übernehm|zurück|behalt|reprodui|repren|conserv|reproduc|copi|mant|ripor|over|zachow|сохран|återge)",
         r"一字不[漏差]|原样(?:返回|输出|保留)|逐字|そのまま(?:出力|返|保持)|原文どおり|그대로 (?:출력|반환|유지)",
     ],
@@ -76,6 +99,11 @@ _WORDS = {
         r"翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역",
     ],
     "rewrite": [
+        r"\b(?:überarbeit\w+|verbesser\w*|amélior\w+|mejor(?:a|e|ar)|melhor(?:e|ar)|miglior(?:a|are)|verbeter|popraw|ulepsz"
+        r"|улучши)\b[^.\n]{0,40}\b(?:text\w*|entwurf|brief|aufsatz|mail|e-mail|übersetzung|rédaction|lettre|traduction"
+        r"|redacción|carta|traducción|redação|tradução|testo|lettera|traduzione|tekst|vertaling|tłumaczenie|текст|перевод)",
+        r"\b(?:übersetzung|traduction|traducción|tradução|traduzione|vertaling)\b[^\n]{0,40}"
+        r"\b(?:verbesser|überarbeit|amélior|mejor|melhor|miglior|verbeter)",
         r"\b(?:umschreiben|umgeschrieben|umformuliere\w*|korrigiere\w*|korrekturlese\w*|reformule[rz]?|corrige[rz]?)\b",
         r"\b(?:reescrib\w+|corrija|reescreva|riscrivi|correggi|herschrij[fv]\w*|réécri\w+|popraw|przepisz)\b",
         r"\bперепиши|\bисправь|\bskriv om\b|\bomskriv\w*|\brätta\b|\b(?:vereinfach|vereenvoudig)\w*",
@@ -109,7 +137,7 @@ _WORDS = {
         r"返信|回复(?:这|以下|下面|邮件)|답장",
     ],
     "classify": [
-        r"\bclassifier\b|\bsentiment\b|\bklassifiziere\w*|\bclassifi(?:ez?|que)\b|\bclasific\w+",
+        r"\b(?:phishing|spam|scam)\b|\bclassifier\b|\bsentiment\b|\bklassifiziere\w*|\bclassifi(?:ez?|que)\b|\bclasific\w+",
         r"классифицируй|分類|分类|분류",
     ],
     "edits": [
@@ -125,12 +153,15 @@ _WORDS = {
 }
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
-    "copy": """verbatim word_for word-for unchanged unmodif unalter _summari _condens _shorten _abridg _lose_ _losing
-        _omit _leave_out _leaving_out _drop schema wörtlich unveränd textuel mot_pour literalmen palabra_por letteralm
-        parola_per letterlijk dosłow дослов ordagrant 一字 原样 逐字 そのまま 原文 그대로""",
+    "copy": """verbatim word_for word-for unchanged _summari _condens _shorten _abridg _lose_ _losing _omit _leave_out
+        _drop schema ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
+        count_ ohne_ nichts _rien_ _sin_ unterschied différenc diferenci differenz wandl konvert convertis convertir
+        wörtlich unveränd textuel mot_pour literalmen letteralm letterlijk dosłow дослов
+        一字 原样 逐字 そのまま 原文 그대로""",
     "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед
         çevir ترجم תרגם अनुवाद terjemah แปล 翻訳 翻译 번역""",
-    "rewrite": """schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ
+    "rewrite": """überarb verbess amélior mejor melhor miglior verbeter ulepsz улучш
+        schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ
         skriv rätta verein vereen simplifi sprache plain_lang plain_eng niveau to_read to-read fácil facile lättläst
         prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
         やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
@@ -138,7 +169,7 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         violat polic weakness feedback score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
     "extract": "extra извлеки 抽出 提取 추출",
-    "classify": "classif klassif clasific sentiment классиф 分類 分类 분류",
+    "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
     "edits": """replace apply edit rewri modif refactor fix patch port_ convert extend updated new_ diff fill cursor""",
 }
 
@@ -150,6 +181,10 @@ def _compiled(table: dict[str, list[str]]) -> re.Pattern[str]:
 
 
 _ORDER = _compiled(_ORDERS)
+_STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded dei det dif dra edi enc eva ext fil fin fix
+    for gen giv gra hig hum imp jud lab lis loc mak mar mas min mod par pol pre pro pse rat re- red ref rem rep res
+    ret rew sco sho sim sor spo tag tid tra tur ver wri"""
+_STEMS = frozenset(_STARTS.split())  # the first three letters of every order: to look at them first is faster
 _WORD = {name: re.compile("|".join(alternatives)) for name, alternatives in _WORDS.items()}
 _CLUE = {name: tuple(clue.replace("_", " ") for clue in text.split()) for name, text in _CLUES.items()}
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
@@ -180,7 +215,8 @@ def task_of(texts: Iterable[str], tools: tuple[str, ...] = ()) -> Task:
 def _named(text: str) -> set[str]:
     """The rows of the tables that speak of this text."""
     text = text.lower()
-    orders = (_ORDER.match(text, start.end()) for start in _START.finditer(text))
+    starts = (start.end() for start in _START.finditer(text))
+    orders = (_ORDER.match(text, at) for at in starts if text[at : at + 3] in _STEMS)
     named = {order.lastgroup for order in orders if order and order.lastgroup}
-    likely = (name for name in _WORD if name not in named and any(clue in text for clue in _CLUE.get(name, ("",))))
+    likely = (name for name in _WORD if name not in named and any(map(text.__contains__, _CLUE.get(name, ("",)))))
     return named | {name for name in likely if _WORD[name].search(text)}

@@ -1,6 +1,7 @@
 """What may change of a segment, and what never may."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -178,6 +179,23 @@ VERBATIM = [
     "Extract the events from the page according to the schema.",
     "List every event of the page, as objects that follow the schema below.",
     "请原样返回全文。",
+    "Hier ist eine Übersetzung. Verbessere sie anhand der Vorschläge.",
+    "Überarbeite den Entwurf nach den Anmerkungen.",
+    "Mejora la redacción del siguiente texto.",
+    "Clean up this transcript.",
+    "Make my letter more formal.",
+    "Write the next chapter.",
+    "Mark all spelling mistakes.",
+    "Add headings and do not change anything else.",
+    "Formatiere den Text, ohne etwas zu ändern.",
+    "Convert the table to CSV.",
+    "Wandle die Liste in JSON um.",
+    "Compare the two versions of the contract.",
+    "Welche Unterschiede haben die beiden Fassungen?",
+    "Sort the list by name.",
+    "Remove duplicates.",
+    "How many words does this have?",
+    "Your JSON was invalid.",
 ]
 
 
@@ -201,6 +219,11 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "Don't blindly repeat the context verbatim.",
         "Cite the sentences that matter word for word.",
         "I send the output of git diff and you describe it.",
+        "I did not change anything and it fails.",
+        "Help me sort out which pass I need. What is the difference between the two ferries?",
+        "How do I improve the level? Answer in JSON.",
+        "Make the answer shorter.",
+        "Convert the question into a search query.",
         "Rank the documents by relevance; the relevance score is a number from 1 to 10.",
     ],
 )
@@ -259,6 +282,17 @@ def test_every_word_for_a_task_has_a_clue() -> None:
     for text in (t.lower() for t in said):
         for name, pattern in tasks._WORD.items():
             assert not pattern.search(text) or any(clue in text for clue in tasks._CLUE.get(name, ("",))), (name, text)
+
+
+def test_every_order_begins_with_a_stem() -> None:
+    """A stem that is missing would switch its order off."""
+    first = re.compile(r"[a-z]-?[a-z]?-?[a-z]?")
+    for row in tasks._ORDERS.values():
+        for alternative in row:
+            verbs = re.sub(r"\(\?[:!][^()]*\)\??", "", alternative.split(r"\b")[0].split(r"\s")[0].split(" ")[0])
+            for verb in verbs.removeprefix("(?:").split("|"):
+                stem = verb.replace("-?", "").strip("(?:)")[:3]
+                assert len(stem) < 3 or not first.match(stem) or stem in tasks._STEMS, (stem, alternative)
 
 
 def test_a_numbered_view_and_a_schema_stay() -> None:
