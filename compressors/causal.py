@@ -70,12 +70,12 @@ class CausalModel:
     @cached_property
     def bos(self) -> tuple[int, ...]:
         """What begins a text: what the tokenizer puts there by itself, else the model's token for it, else nothing."""
-        own = tuple(self._tokenizer.encode("").ids)
+        own = tuple(self.tokenizer.encode("").ids)
         begin = self.checkpoint.config.get("bos_token_id")
         return own or ((begin,) if isinstance(begin, int) else ())
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def tokenizer(self) -> Any:
         """A copy of the checkpoint's: in this one, the names of special tokens are text like any other."""
         shared = self.checkpoint.tokenizer
         own = type(shared).from_str(shared.to_str())
@@ -85,7 +85,7 @@ class CausalModel:
     def encode(self, text: str) -> Encoded:
         """The tokens of a text, without any that the tokenizer would add around it."""
         clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _torn(text) else text
-        found = self._tokenizer.encode(clean, add_special_tokens=False)
+        found = self.tokenizer.encode(clean, add_special_tokens=False)
         return Encoded(tuple(found.ids), tuple(found.offsets))
 
     def surprises(self, rows: Sequence[Row]) -> list[Surprises]:

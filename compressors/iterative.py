@@ -6,44 +6,50 @@ LongLLMLingua (arXiv 2310.06839). The published package keeps a token for the su
 the last window alone and reads the whole prompt once in vain; none of that is done here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors import cancel, spans
+from compressors import cancel, spans, words
 from compressors.base import Kept, Rate, Span, Task, Threshold
 from compressors.causal import CausalModel, Chain, Encoded
 from compressors.fit import fit
 from compressors.tokenizers import counter
 
 Floats = NDArray[np.float64]
+Unit = Literal["word", "token"]
+
+_PIECES = 32  # tokens of a word; a longer one, which is none, is cut
 
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """`window`: tokens that are scored, then pruned, together. `prefix`: tokens in front of the text, never pruned.
     `contrast`: None, or the prefix of the chain whose surprises are set against those with `prefix`: the score is how
-    much less surprising a token is with `prefix` than with this one. `alone` spares that chain where surprises without
-    the question are known already: their sum over the tokens that end at or before each character of the text."""
+    much less surprising a token is with `prefix` than with this one. `unit`: what stays or goes as a whole; "token" is
+    the paper's, down to pieces of words and numbers. `scorer`: where it is given, no chain is read; it takes the
+    stretches that lose anything, and gives the sum of the scores of the tokens that end at or before each character."""
 
     window: int = 200
     prefix: tuple[int, ...] = ()
     contrast: tuple[int, ...] | None = None
-    alone: Floats | None = None
+    unit: Unit = "word"
+    scorer: Callable[[Sequence[Span]], Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """A text as units of whole characters: all its tokens, the first one of each unit, the share that shall stay where
-    the unit is, and whether it stays anyway. `alone`: its surprise without the question, where that is known."""
+    the unit is, and whether it stays anyway. `scores`: the sum of its tokens' scores, where that is known."""
 
     ids: NDArray[np.intp]
     starts: NDArray[np.intp]
     rates: Floats
     held: NDArray[np.bool_]
-    alone: Floats | None = None
+    scores: Floats | None = None
 
 
 def opening(model: CausalModel, before: str = "", question: str = "") -> tuple[int, ...]:
@@ -56,10 +62,12 @@ def prune(task: Task, model: CausalModel, stretches: Sequence[tuple[Span, float]
     """What stays of the text, of the size that the budget asks for.
 
     `stretches`: ordered spans apart, each with a number that is added to the share of it that stays. They are pruned
-    token by token; the rest of the text goes.
+    unit by unit; the rest of the text goes.
     """
     encoded = model.encode(task.text)
     starts, characters = encoded.units()
+    if pruning.unit == "word":
+        starts, characters = _words(task.text, model, starts, characters)
     solid = [_strip(task.text, span) for span in characters]
     place = _place(solid, [span for span, _ in stretches])
     inside = np.flatnonzero(place >= 0)
@@ -67,9 +75,12 @@ def prune(task: Task, model: CausalModel, stretches: Sequence[tuple[Span, float]
     flow = _flow(encoded, starts, inside, held)
     more = np.array([slant for _, slant in stretches])[place[inside]]
     rates = np.clip(share(task, [span for span, _ in stretches], flow) + more, 0, 1)
-    alone = None if pruning.alone is None else _over(pruning.alone, characters, inside)
-    flow = Flow(flow.ids, flow.starts, rates, flow.held, alone)
     threshold = task.budget.value if isinstance(task.budget, Threshold) else None
+    known = None
+    if pruning.scorer:
+        asked = set(place[inside][(rates > 0) & (rates < 1)].tolist()) if threshold is None else range(len(stretches))
+        known = _over(pruning.scorer([stretches[i][0] for i in sorted(asked)]), characters, inside)
+    flow = Flow(flow.ids, flow.starts, rates, flow.held, known)
     scores = np.full(len(solid), -np.inf)
     scores[inside] = margins(model, flow, pruning, threshold)
     units = [(span, float(score)) for span, score in zip(solid, scores, strict=True) if span[0] < span[1]]
@@ -91,11 +102,13 @@ def share(task: Task, kept: Sequence[Span], flow: Flow) -> float:
 def margins(model: CausalModel, flow: Flow, pruning: Pruning, threshold: float | None = None) -> Floats:
     """For each unit how far it is above the line where it would be dropped, higher is better.
 
-    By rates: the quantile of its score within its window, less 1 - its rate. With a threshold: the score itself as a
-    number from 0 to 1, which is 1 - p of the token, or the share that the question has in making it likely.
+    A unit's score is the mean of its tokens'. By rates: the score's quantile within its window, less 1 - the unit's
+    rate. With a threshold: the score as a number from 0 to 1, which is 1 - p of a token, or the share that the question
+    has in making it likely.
     """
     window = min(pruning.window, model.longest // 2)
-    chains = [_Growing(model, prefix, window) for prefix in (pruning.prefix, pruning.contrast) if prefix is not None]
+    prefixes = () if pruning.scorer else (pruning.prefix, pruning.contrast)
+    chains = [_Growing(model, prefix, window) for prefix in prefixes if prefix is not None]
     found = np.empty(len(flow.starts))
     borders = np.append(flow.starts, len(flow.ids))
     first = 0
@@ -105,18 +118,23 @@ def margins(model: CausalModel, flow: Flow, pruning: Pruning, threshold: float |
         ids = flow.ids[borders[first] : borders[last]]
         offsets = borders[first:last] - borders[first]
         part = slice(first, last)
-        scores = [np.add.reduceat(chain.read(ids), offsets) for chain in chains]
-        if flow.alone is not None:
-            scores.append(flow.alone[part])
+        sizes = np.diff(borders[first : last + 1])
+        scores = [np.add.reduceat(chain.read(ids), offsets) / sizes for chain in chains]
+        if flow.scores is not None:
+            scores = [np.zeros(len(sizes)), flow.scores[part] / sizes]
         free = ~flow.held[part]
         if threshold is None:
-            found[part] = _quantiles(scores[0] if len(scores) == 1 else scores[1] - scores[0], free)
+            free &= (flow.scores is None) | ((flow.rates[part] > 0) & (flow.rates[part] < 1))
+            found[part] = _quantiles(scores[0] if len(scores) == 1 else scores[1] - scores[0], sizes, free)
             found[part] -= 1 - flow.rates[part]
+            if flow.scores is not None:  # what is kept or dropped as a whole
+                found[part][flow.rates[part] >= 1] = 1
+                found[part][flow.rates[part] <= 0] = -1
             stays = found[part] > 0
         else:
             found[part] = 1 - np.exp(-scores[0]) if len(scores) == 1 else 1 / (1 + np.exp(scores[0] - scores[1]))
             stays = found[part] >= threshold
-        kept = np.repeat(stays | ~free, np.diff(np.append(offsets, len(ids))))
+        kept = np.repeat(stays | ~free, sizes)
         for chain in chains:
             chain.settle(ids[kept])
         first = last
@@ -128,7 +146,7 @@ class _Growing:
 
     def __init__(self, model: CausalModel, prefix: Sequence[int], window: int) -> None:
         self._model, self._window = model, window
-        self._tail = model.longest // 4
+        self._tail = model.longest // 8  # of which the last window's part would be read again anyway
         bos = model.bos if tuple(prefix[: len(model.bos)]) == model.bos else ()
         room = model.longest // 4 - len(bos)
         self._prefix = list(prefix) if len(prefix) <= room else [*bos, *prefix[-room:]]
@@ -155,13 +173,32 @@ class _Growing:
         self._recent = (self._recent + self._fresh)[-self._tail :]
 
 
-def _quantiles(scores: Floats, free: NDArray[np.bool_]) -> Floats:
-    """Where each free unit stands among them, from near 0 to near 1; of equals, the earlier one is higher."""
+def _quantiles(scores: Floats, sizes: NDArray[np.intp], free: NDArray[np.bool_]) -> Floats:
+    """Where each free unit stands among their tokens, from near 0 to near 1; of equals, the earlier one is higher."""
     order = np.flatnonzero(free)
     order = order[np.argsort(-scores[order], kind="stable")]
     found = np.zeros(len(scores))
-    found[order] = (len(order) - np.arange(len(order)) - 0.5) / max(len(order), 1)
+    found[order] = 1 - (np.cumsum(sizes[order]) - sizes[order] / 2) / max(sizes[order].sum(), 1)
     return found
+
+
+def _words(
+    text: str, model: CausalModel, starts: Sequence[int], characters: Sequence[Span]
+) -> tuple[list[int], list[Span]]:
+    """Units joined to words, numbers with their marks, contractions (see `compressors.words`)."""
+    read = words.read(text, model.tokenizer)
+    owners = np.where(read.owners < 0, -1, np.append(words.compounds(text, read), -1)[read.owners])[list(starts)]
+    firsts: list[int] = []
+    found: list[Span] = []
+    before = -1
+    for start, span, owner in zip(starts, characters, owners.tolist(), strict=True):
+        if owner >= 0 and owner == before and start - firsts[-1] < _PIECES:
+            found[-1] = found[-1][0], span[1]
+        else:
+            firsts.append(start)
+            found.append(span)
+        before = owner
+    return firsts, found
 
 
 def _flow(encoded: Encoded, starts: Sequence[int], inside: NDArray[np.intp], held: NDArray[np.bool_]) -> Flow:

@@ -1,6 +1,6 @@
 """`perplexity`: LLMLingua (Jiang et al., arXiv 2310.05736). What a causal language model can guess goes.
 
-Three stages, from coarse to fine: whole documents (the least surprising ones go), whole sentences, then tokens window
+Three stages, from coarse to fine: whole documents (the least surprising ones go), whole sentences, then words window
 by window (see `compressors.iterative`). The last one meets the budget to the token. What stands before the text
 (`Task.before`) is read by the model and never cut.
 """
@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, to_builtins
 from compressors import coarse, spans
 from compressors.base import Kept, Rate, Span, Task, Threshold
 from compressors.causal import CausalModel, Row, Surprises, causal
-from compressors.iterative import Pruning, opening, prune
+from compressors.iterative import Pruning, Unit, opening, prune
 from compressors.passages import Device, Model, Precision
 from compressors.selection import keeps_all, whole
 from compressors.tokenizers import counter
@@ -49,6 +49,10 @@ class PerplexitySettings(Struct, frozen=True):
             description="whether the model reads the question first, and whether what the question makes likely stays",
         ),
     ] = "none"
+    unit: Annotated[
+        Unit,
+        Meta(title='"word" or "token"', description='what stays or goes as a whole; "token" as LLMLingua has it'),
+    ] = "word"
     keep_breaks: Annotated[
         Literal["none", "paragraphs", "lines"],
         Meta(title='"none", "paragraphs" or "lines"', description="line breaks that stay whatever goes around them"),
@@ -99,7 +103,8 @@ class Perplexity:
         stretches = [(span, 0.0) for span in spans.complement(gone, len(task.text))]
         asked = task.question if given.condition != "none" else ""
         contrast = opening(model, task.before) if asked and given.condition == "contrast" else None
-        return prune(task, model, stretches, Pruning(given.window, opening(model, task.before, asked), contrast))
+        pruning = Pruning(given.window, opening(model, task.before, asked), contrast, unit=given.unit)
+        return prune(task, model, stretches, pruning)
 
     def _gone(self, task: Task, documents: Sequence[Span], scores: Sequence[Surprises]) -> Iterator[Span]:
         """The documents, then the sentences of the others, that go as a whole."""

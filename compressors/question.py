@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, to_builtins
 from compressors import coarse, rankers
 from compressors.base import Kept, Rate, Task, Threshold
 from compressors.causal import CausalModel, causal
-from compressors.iterative import Floats, Pruning, opening, prune
+from compressors.iterative import Floats, Pruning, Unit, opening, prune
 from compressors.passages import SMALL, Device, Grouped, Model, Precision, group, shares
 from compressors.perplexity import Room, protect_breaks
 from compressors.rankers.perplexity import Perplexity, Reading
@@ -77,6 +77,10 @@ class QuestionSettings(Struct, frozen=True):
             description="documents as they stand, the best first, or the best at both ends",
         ),
     ] = "original"
+    unit: Annotated[
+        Unit,
+        Meta(title='"word" or "token"', description='what stays or goes as a whole; "token" as LongLLMLingua has it'),
+    ] = "word"
     keep_breaks: Annotated[
         Literal["none", "paragraphs", "lines"],
         Meta(title='"none", "paragraphs" or "lines"', description="line breaks that stay whatever goes around them"),
@@ -136,6 +140,7 @@ class Question:
             opening(self._model, task.before, task.question) if asked else before,
             before if asked and given.contrast == "text" else None,
             _sums(found, readings, taken, self._model) if asked and given.contrast == "document" else None,
+            given.unit,
         )
         kept = prune(task, self._model, stretches, pruning)
         return Kept(kept.spans, kept.scores, order=reorder(found, ranks, taken, given.order))

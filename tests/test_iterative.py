@@ -47,9 +47,14 @@ def plainly(model: CausalModel, given: Flow, pruning: Pruning) -> list[bool]:
         if pruning.contrast is not None:
             scores = [a - b for a, b in zip(scored(pruning.contrast), scores, strict=True)]
         units = range(first, last)
-        sums = [sum(scores[borders[u] - borders[first] : borders[u + 1] - borders[first]]) for u in units]
-        number = round(sum(given.rates[first:last]) - 1e-9)
-        best = sorted(units, key=lambda u: (-sums[u - first], u))[:number]
+        means = [np.mean(scores[borders[u] - borders[first] : borders[u + 1] - borders[first]]) for u in units]
+        size = dict(zip(units, np.diff(borders[first : last + 1]).tolist(), strict=True))
+        best: list[int] = []
+        for u in sorted(units, key=lambda u: (-means[u - first], u)):  # while half of it is within the share
+            if sum(size[b] for b in best) + size[u] / 2 < given.rates[u] * len(ids):
+                best.append(u)
+            else:
+                break
         for u in units:
             stays.append(u in best)
             if u in best:
@@ -103,7 +108,7 @@ def test_a_text_longer_than_the_model_is_pruned_to_its_end() -> None:
     assert len(given.ids) > 4 * model.longest
     found = margins(model, given, Pruning(200, opening(model, "x " * 3000, "Who?")))
     assert np.isfinite(found).all()
-    assert (found > 0).mean() == pytest.approx(0.8, abs=0.02)
+    assert (found > 0).mean() == pytest.approx(0.8, abs=0.05)  # of units, not of tokens
     task = Task(text, Rate(0.25))
     kept = prune(task, model, [((0, len(text)), 0.0)], Pruning(200, model.bos))
     count = counter(task.encoding).count
@@ -115,6 +120,23 @@ def test_characters_of_several_tokens_stay_whole(model: CausalModel) -> None:
     kept = prune(Task(text, Rate(0.5)), model, [((0, len(text)), 0.0)], Pruning(40, model.bos))
     assert kept.spans
     join(text, kept.spans).encode()  # half a surrogate pair would not encode
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.8])
+def test_words_and_numbers_stay_whole_unless_tokens_are_asked_for(model: CausalModel, rate: float) -> None:
+    text = "The ferry terminal wouldn't cost $1,240,500.75 at 19:30, as Lindqvist-Okafor observed. " * 6
+    whole = set(text.replace(",", " ").replace(".", " ").split())
+    task, stretches = Task(text, Rate(rate)), [((0, len(text)), 0.0)]
+    cut = join(text, prune(task, model, stretches, Pruning(40, model.bos, unit="token")).spans)
+    found = join(text, prune(task, model, stretches, Pruning(40, model.bos)).spans)
+    assert set(found.replace(",", " ").replace(".", " ").split()) <= {*whole, "$"}
+    assert not set(cut.replace(",", " ").replace(".", " ").split()) <= {*whole, "$"}
+
+
+def test_a_word_without_end_is_cut(model: CausalModel) -> None:
+    text = "a1b2" * 2000
+    kept = join(text, prune(Task(text, Rate(0.5)), model, [((0, len(text)), 0.0)], Pruning(200, model.bos)).spans)
+    assert 0.3 * len(text) < len(kept) < 0.7 * len(text)
 
 
 def test_what_lies_outside_the_stretches_goes(model: CausalModel) -> None:

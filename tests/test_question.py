@@ -162,7 +162,7 @@ def test_surprises_of_the_ranking_are_those_of_the_tokens_they_are_set_against(
 ) -> None:
     """Alone in its document, every token but the first, which may be cut otherwise in the middle of a text."""
     task = titled(2)
-    ids, alone = scored(task, monkeypatch, kind=kind, context_budget="")
+    ids, alone = scored(task, monkeypatch, kind=kind, context_budget="", unit="token")
     model = causal(str(tiny(kind)), "cpu", "fp32")
     body = f"[1] The {TOPICS[0]}\n{document(TOPICS[0])}"
     own = (*model.checkpoint.tokenizer.encode("").ids, *model.encode(body).ids)
