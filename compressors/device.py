@@ -170,12 +170,6 @@ def device(name: str) -> Device:
         return _devices[found]
 
 
-def resting() -> dict[str, float]:
-    """The devices that refuse work for now, and for how many seconds: what readiness reports."""
-    with _lock:
-        return {name: rests for name, device in _devices.items() if (rests := device.breaker.rests)}
-
-
 def _outcome(batch: Batch) -> "Future[Any]":
     """What a batch gives or raises. What would end a thread or pass for a cancellation becomes an ordinary error."""
     future: Future[Any] = Future()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from compressors import cancel
 from compressors.base import Cancelled, CompressionError, Unavailable
 from compressors.breaker import Breaker
-from compressors.device import Device, device, resting
+from compressors.device import Device, device
 
 Row = int
 """The rows of these tests are numbers; the result of one is its square."""
@@ -274,15 +274,3 @@ def test_devices_are_kept_by_name_and_unknown_ones_say_what_is_known() -> None:
     for name in ("gpu", "cuda:x", "cuda:9999", ""):
         with pytest.raises(Unavailable, match=r"no device .*known: auto, cpu, cuda"):
             device(name)
-
-
-def test_readiness_sees_which_devices_rest() -> None:
-    assert resting() == {}
-    breaker = device("cpu").breaker
-    for _ in range(3):
-        breaker.failed()
-    try:
-        assert list(resting()) == ["cpu"]
-    finally:
-        breaker.succeeded()
-    assert resting() == {}
