@@ -181,9 +181,9 @@ def _compiled(table: dict[str, list[str]]) -> re.Pattern[str]:
 
 
 _ORDER = _compiled(_ORDERS)
-_STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded dei det dif dra edi enc eva ext fil fin fix
-    for gen giv gra hig hum imp jud lab lis loc mak mar mas min mod par pol pre pro pse rat re- red ref rem rep res
-    ret rew sco sho sim sor spo tag tid tra tur ver wri"""
+_STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded dei det dif dra edi enc eva ext fil
+    fin fix for gen giv gra hig hum imp jud lab lis loc mak mar mas min mod par pol pre pro pse rat re- red ref rem rep
+    res ret rew sco sho sim sor spo tag tid tra tur ver wri"""
 _STEMS = frozenset(_STARTS.split())  # the first three letters of every order: to look at them first is faster
 _WORD = {name: re.compile("|".join(alternatives)) for name, alternatives in _WORDS.items()}
 _CLUE = {name: tuple(clue.replace("_", " ") for clue in text.split()) for name, text in _CLUES.items()}

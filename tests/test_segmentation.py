@@ -492,6 +492,11 @@ HOSTILE = {
     "marks": "<laconic:context>" * 15_000,
     "pairs of marks": "<laconic:keep>a</laconic:keep>" * 5_000,
     "one long line": "word " * 100_000,
+    "open brackets": 'Context:\n"\n' + "[\n" * 100_000,
+    "closed at the end": 'Context:\n"\n' + "[\n" * 100_000 + "]",
+    "outputs": "Output:\n" + "Output: c\n" * 30_000,
+    "names": "ann: b\nbo: c\n" * 20_000,
+    "one rule and headings": "Answer.\n" + "# a\n" * 30_000 + "---\n" + "word " * 1_000,
 }
 
 

@@ -10,6 +10,7 @@ from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import lines, stripped
 
 BULK = 250  # characters from which a paragraph is a document of its own
+_MOST_TRIED = 50  # brackets on a line of their own of which the end is looked for
 _LEAST_JSON = 200  # characters of a line of JSON that is told apart from the lines around it
 
 
@@ -90,13 +91,14 @@ def _json_in(text: str, a: int, b: int) -> list[tuple[int, int, bool]]:
     found: list[tuple[int, int, bool]] = []
     if '"' not in text[a:b]:
         return found
-    at = a
+    at, tried = a, 0
     for c, d in lines(text, a, b):
         label = _LABELLED.match(text, c, d)
         c = label.end() if label else c
         if c < at or text[c] not in "[{":
             continue
-        if d - c == 1:  # printed on several lines: up to the bracket that stands below
+        if d - c == 1 and tried < _MOST_TRIED:  # printed on several lines: up to the bracket that stands below
+            tried += 1
             begins = text.rfind("\n", 0, c) + 1
             margin = text[begins : stripped(text, begins, d)[0]]
             closing = text.find(f"\n{margin}{']}'[text[c] == '{']}", d, b)

@@ -133,7 +133,7 @@ class _Cutter:
             yield Piece(a, b, kind, section.title, "existing answer")
         elif meaning is Meaning.ANSWER and section.closed and self.answers > 1:
             yield from documents(self.text, a, b, Kind.CONTEXT, section.title)
-        elif meaning is Meaning.ANSWER and self.repeats(section.title) and b - a >= BULK:
+        elif meaning is Meaning.ANSWER and b - a >= BULK and self.repeats(section.title):
             yield from documents(self.text, a, b, Kind.TOOL_OUTPUT, section.title)
         elif meaning is Meaning.ANSWER and self.role != "assistant":
             yield Piece(a, b, Kind.INSTRUCTION)

@@ -65,7 +65,10 @@ class _Reader:
 
     repeated: dict[tuple[Form, str], int] = field(default_factory=dict)  # headings and rules, and where they begin
 
+    rules: int = 0
+
     def __post_init__(self) -> None:
+        self.rules = sum(1 for m in self.markers if m.form is Form.RULE)
         self.agent = any(m.meaning is Meaning.OBSERVATION for m in self.markers)
         if self.role == "system":
             self.markers = _unnamed(self.markers)
@@ -227,10 +230,11 @@ class _Reader:
 
     def declared(self, marker: Marker) -> bool:
         """Whether the only rule of a system text parts orders from a long text that gives none."""
+        if self.role != "system" or self.rules != 1:
+            return False
         rest = self.text[marker.end :].strip()
-        alone = sum(1 for m in self.markers if m.form is Form.RULE) == 1
-        long = self.role == "system" and len(rest) >= _LONG
-        return alone and long and not sentences.addressed(rest) and sentences.addressed(self.text[: marker.start])
+        orders = sentences.addressed(self.text[: marker.start])
+        return len(rest) >= _LONG and orders and not sentences.addressed(rest)
 
     def closing_rule(self, i: int, marker: Marker) -> int | None:
         """The first rule of the same look that is followed by template text, else the last one."""
