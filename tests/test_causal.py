@@ -122,3 +122,9 @@ def test_one_object_for_one_model() -> None:
     model = causal(str(tiny("gpt2")), "cpu")
     assert causal(str(tiny("gpt2")), "cpu") is model
     assert model.version != causal(str(tiny("gpt2")), "cpu", "bf16").version
+
+
+def test_half_precision_says_about_the_same(model: CausalModel) -> None:
+    half = causal(str(model.checkpoint.folder), "cpu", "bf16")
+    (fine,), (coarse,) = (one.surprises([Row(row(model))]) for one in (model, half))
+    assert 0 < np.abs(fine - coarse).mean() < 0.2
