@@ -43,12 +43,13 @@ def dense(found: Cells) -> Flags:
 
 def bound(found: Cells) -> Flags:
     """Characters that stay with the one before: combining marks, joiners, selectors, skin tones."""
-    return _is(found, "M") | (found == _JOINER) | _within(found, _MODIFIERS)
+    joiners = joins(found)
+    return _is(found, "M") | joiners | _within(found, _MODIFIERS)
 
 
 def joins(found: Cells) -> Flags:
     """Characters that hold on to the one after: the zero-width joiner."""
-    return found == _JOINER
+    return np.asarray(found == _JOINER)
 
 
 def letters(found: Cells) -> Flags:

@@ -107,9 +107,9 @@ def test_a_forced_word_is_no_part_of_another() -> None:
 
 def test_of_force_tokens_side_by_side_only_the_first_stays() -> None:
     text = "One thing . Another one . Or so . And more of it ? No . " * 6
-    marks = {"force_tokens": [".", "?", "\n"]}
-    thinned = shorten(text, 0.35, drop_consecutive=True, **marks)
-    assert ". ." in shorten(text, 0.35, **marks)
+    marks = [".", "?", "\n"]
+    thinned = shorten(text, 0.35, drop_consecutive=True, force_tokens=marks)
+    assert ". ." in shorten(text, 0.35, force_tokens=marks)
     assert not re.search(r"\.\s*\.|\?\s*\?", thinned)
     assert size(thinned) == round(0.35 * size(text))
 

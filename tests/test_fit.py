@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_compressors import LANGUAGES
 
-from compressors import Rate, Span, Task, Threshold, Tokens
+from compressors import Budget, Rate, Span, Task, Threshold, Tokens
 from compressors.fit import fit
 from compressors.spans import intersect, join, merge
 from compressors.tokenizers import counter
@@ -74,7 +74,8 @@ def test_whatever_the_text(text: str, data: st.DataObject) -> None:
     edge = st.integers(0, len(text))
     protected = merge(data.draw(st.lists(st.tuples(edge, edge), max_size=2)))
     forced = data.draw(st.sets(st.sampled_from(range(len(units))), max_size=3)) if units else set()
-    budget = data.draw(st.sampled_from([Rate(0.01), Rate(0.3), Rate(0.7), Rate(1), Tokens(5), Threshold(0.5)]))
+    budgets: list[Budget] = [Rate(0.01), Rate(0.3), Rate(0.7), Rate(1), Tokens(5), Threshold(0.5)]
+    budget = data.draw(st.sampled_from(budgets))
     scores = data.draw(st.lists(st.floats(-1, 1) | st.just(nan), min_size=len(units), max_size=len(units)))
     task = Task(text, budget, protected=protected)
     kept = fit(task, units, scores, forced)

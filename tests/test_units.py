@@ -1,22 +1,24 @@
 """Scores of pieces become scores of words, and the package's rule of each chunk an order of all."""
 
 import unicodedata
+from collections.abc import Callable
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from test_words import tokenizer
 
 from compressors.chunks import Row, rows
-from compressors.units import Reading, Units, finer, shares, units
-from compressors.words import compounds, read
+from compressors.units import Reading, Subword, Units, finer, shares, units
+from compressors.words import Ints, compounds, read
 
 
-def scored(text: str, room: int = 8, subword: str = "mean") -> tuple[Units, np.ndarray]:
+def scored(text: str, room: int = 8, subword: Subword = "mean") -> tuple[Units, Ints]:
     """The units of a text whose pieces have the probabilities 0, 0.01, 0.02 and so on."""
     words = read(text, tokenizer("bert"))
     found = rows(words, room, np.zeros(len(words.ids), bool))
-    values = np.arange(len(words.ids), dtype=np.float32) / 100
+    values = (np.arange(len(words.ids)) / 100).astype(np.float32)
     reading = Reading(text, words, found)
     groups = compounds(text, words)
     return units(reading, [values[row.first : row.last] for row in found], groups, subword), groups[words.owners]
@@ -24,7 +26,11 @@ def scored(text: str, room: int = 8, subword: str = "mean") -> tuple[Units, np.n
 
 def test_a_word_has_the_mean_of_its_pieces_or_the_first_one() -> None:
     text = "unbelievable harbourmaster: 1,234.50 can't 港 \x01 x"
-    for subword, value in (("mean", np.mean), ("first", lambda found: found[0])):
+    ways: tuple[tuple[Subword, Callable[[NDArray[np.float64]], float]], ...] = (
+        ("mean", np.mean),
+        ("first", lambda found: found[0]),
+    )
+    for subword, value in ways:
         found, owners = scored(text, subword=subword)
         for i, keep in enumerate(found.keep):
             own = np.flatnonzero(owners == i) / 100
