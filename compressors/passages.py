@@ -42,12 +42,10 @@ class PassagesSettings(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Grouped:
     """A task's passages. `parts.units` are the passages, without what is protected at their edges; `texts` is what a
-    ranker reads of each, its heading before it; `offsets`: how much further on a character of that stands in the
-    task's text."""
+    ranker reads of each, its heading before it."""
 
     parts: Layout
     texts: tuple[str, ...]
-    offsets: tuple[int, ...]
 
 
 def group(task: Task, least: int = 0) -> Grouped:
@@ -57,7 +55,6 @@ def group(task: Task, least: int = 0) -> Grouped:
     spans: list[Span] = []
     costs: list[int] = []
     texts: list[str] = []
-    offsets: list[int] = []
     found = lexical.passages(task, fine.units) if fine.units else []
     for passage in found if task.documents else _joined(found, fine.costs, least):
         start, end = fine.units[passage.first][0], fine.units[passage.last - 1][1]
@@ -66,9 +63,8 @@ def group(task: Task, least: int = 0) -> Grouped:
         spans.append((start, end))
         costs.append(sum(fine.costs[passage.first : passage.last]))
         texts.append(body if body.startswith(heading) else f"{heading}\n{body}")
-        offsets.append(task.text.index(body, start) - len(texts[-1]) + len(body))
     parts = Layout(task, fine.protected, tuple(spans), tuple(costs), fine.total)
-    return Grouped(parts, tuple(texts), tuple(offsets))
+    return Grouped(parts, tuple(texts))
 
 
 def _joined(found: Sequence[lexical.Passage], costs: Sequence[int], least: int) -> Iterator[lexical.Passage]:

@@ -2,8 +2,9 @@
 
 Passages are ranked by how well they explain the question, the best of them stay as far as the context budget goes, and
 are then pruned token by token: the tokens stay that the question makes likelier, fewer of them the lower a passage
-stands. The size is met to the token. Passages are the task's documents, else its paragraphs. The ranking reads each
-passage once, and its surprises without the question, known from that reading, are what those with it are set against.
+stands. The size is met to the token. Passages are the task's documents, else its paragraphs. What the question makes of
+a token is told within its passage (`contrast = "document"`): the same words stand before it, with the question in front
+of them and without. Passages that stay as a whole are not read for that.
 
 Without a question there is nothing to condition on: passages are ranked by how surprising they are, and so are tokens,
 which is LLMLingua. `Kept.order` says how the documents would better be read, where that is asked for.
@@ -11,19 +12,19 @@ which is LLMLingua. `Kept.order` says how the documents would better be read, wh
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct, to_builtins
+from numpy.typing import NDArray
 
 from compressors import coarse, rankers
-from compressors.base import Kept, Rate, Task, Threshold
-from compressors.causal import CausalModel, causal
+from compressors.base import Kept, Rate, Span, Task, Threshold
+from compressors.causal import CausalModel, Row, causal
 from compressors.iterative import Floats, Pruning, Unit, opening, prune
 from compressors.passages import SMALL, Device, Grouped, Model, Precision, group, shares
 from compressors.perplexity import Room, protect_breaks
-from compressors.rankers.perplexity import Perplexity, Reading
 from compressors.selection import keeps_all, whole
 
 Order = Literal["original", "sort", "two_stage"]
@@ -66,8 +67,8 @@ class QuestionSettings(Struct, frozen=True):
         Literal["document", "text", "none"],
         Meta(
             title='"document", "text" or "none"',
-            description="what surprises given the question are set against: those in the passage alone, in all of the "
-            "text (another reading of it), or nothing",
+            description="what surprises given the question are set against: those without it, within each passage or "
+            "with the compressed form of all before it as the context (slower), or nothing",
         ),
     ] = "document"
     order: Annotated[
@@ -106,41 +107,26 @@ class Question:
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         tasks = [protect_breaks(task, self._settings.keep_breaks) for task in tasks]
         found = [None if keeps_all(task) else group(task, SMALL) for task in tasks]
-        readings = iter(self._read([(g.parts.task.question, g.texts) for g in found if g and g.texts]))
+        ranked = [g for g in found if g and g.texts]
+        scores = iter(self._ranker.score([g.parts.task.question for g in ranked], [g.texts for g in ranked]))
         return [
-            self._shorten(g, next(readings)) if g and g.texts else whole(task)
+            self._shorten(g, next(scores)) if g and g.texts else whole(task)
             for task, g in zip(tasks, found, strict=True)
         ]
 
-    def _read(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[list[Reading]]:
-        """Each passage's score and, where that is set against the question, its surprises by itself."""
-        queries, passages = [query for query, _ in asked], [texts for _, texts in asked]
-        alone = self._settings.contrast == "document"
-        ranker = self._ranker
-        if isinstance(ranker, Perplexity) and (self._settings.mode != "before" or not alone):
-            return ranker.read(queries, passages, alone)
-        scores = ranker.score(queries, passages)
-        nothing = [[np.empty(0, np.float32)] * len(texts) for texts in passages]
-        own = [[r.alone for r in g] for g in self._alone.read([""] * len(asked), passages, True)] if alone else nothing
-        return [
-            [Reading(float(score), surprises) for score, surprises in zip(*pair, strict=True)]
-            for pair in zip(scores, own, strict=True)
-        ]
-
-    def _shorten(self, found: Grouped, readings: Sequence[Reading]) -> Kept:
+    def _shorten(self, found: Grouped, scores: rankers.Scores) -> Kept:
         task, units, given = found.parts.task, found.parts.units, self._settings
-        worth = shares(rankers.finite([reading.score for reading in readings]))
+        worth = shares(scores)
         ranks = sorted(range(len(units)), key=lambda i: (-worth[i], i))
         taken = choose(found, ranks, given.context_budget)
-        slants = coarse.slants(len(taken), given.slope)
-        stretches = sorted(zip((units[i] for i in taken), slants, strict=True))
-        before, asked = opening(self._model, task.before), bool(task.question.strip())
+        stretches = sorted(zip((units[i] for i in taken), coarse.slants(len(taken), given.slope), strict=True))
+        before, contrast = opening(self._model, task.before), given.contrast if task.question.strip() else "none"
         pruning = Pruning(
-            given.window,
-            opening(self._model, task.before, task.question) if asked else before,
-            before if asked and given.contrast == "text" else None,
-            _sums(found, readings, taken, self._model) if asked and given.contrast == "document" else None,
-            given.unit,
+            window=given.window,
+            prefix=opening(self._model, task.before, task.question) if task.question.strip() else before,
+            contrast=before if contrast == "text" else None,
+            unit=given.unit,
+            scorer=partial(contrasts, self._model, found) if contrast == "document" else None,
         )
         kept = prune(task, self._model, stretches, pruning)
         return Kept(kept.spans, kept.scores, order=reorder(found, ranks, taken, given.order))
@@ -154,11 +140,6 @@ class Question:
         given = self._settings
         model = given.model if given.ranker == "perplexity" else given.ranker_model
         return rankers.ranker(given.ranker, rankers.Options(model, given.device, given.precision, given.mode))
-
-    @cached_property
-    def _alone(self) -> Perplexity:
-        given = self._settings
-        return Perplexity(rankers.Options(given.model, given.device, given.precision, "none"))
 
 
 def choose(found: Grouped, ranks: Sequence[int], rule: str) -> list[int]:
@@ -187,14 +168,24 @@ def reorder(found: Grouped, ranks: Sequence[int], taken: Sequence[int], order: O
     return () if wanted == tuple(range(len(starts))) else wanted
 
 
-def _sums(found: Grouped, readings: Sequence[Reading], taken: Sequence[int], model: CausalModel) -> Floats:
-    """Surprises without the question, summed up over the text to the end of each character (see `Pruning.alone`)."""
-    sums = np.zeros(len(found.parts.task.text) + 1)
-    for i in taken:
-        ends = np.array([end for _, end in model.encode(found.texts[i]).spans], np.intp) + found.offsets[i]
-        alone = readings[i].alone[: len(ends)].astype(float)
-        unknown = np.isnan(alone)
-        alone[unknown] = alone[~unknown].mean() if not unknown.all() else 0.0
-        own = ends[: len(alone)] > found.parts.units[i][0]  # not those of its heading
-        np.add.at(sums, ends[: len(alone)][own], alone[own])
+def contrasts(model: CausalModel, found: Grouped, wanted: Sequence[Span]) -> Floats:
+    """How much less surprising the tokens of these passages are with the question in front than without, summed up over
+    the text to the end of each character. A passage too long for the model is read in parts."""
+    text, question = found.parts.task.text, found.parts.task.question
+    asked = opening(model, question=question)
+    asked = (*model.bos, *asked[len(model.bos) :][-model.longest // 2 :])
+    step = model.longest - len(asked)
+    rows: list[Row] = []
+    ends: list[NDArray[np.intp]] = []
+    for start, end in wanted:
+        encoded = model.encode(text[start:end])
+        for at in range(0, len(encoded.ids), step):
+            ids = encoded.ids[at : at + step]
+            rows += [Row([*head, *ids], len(head)) for head in (asked, model.bos)]
+            ends.append(np.array([b for _, b in encoded.spans[at : at + step]], np.intp) + start)
+    surprises = model.surprises(rows) if rows else []
+    sums = np.zeros(len(text) + 1)
+    for places, given, alone in zip(ends, surprises[::2], surprises[1::2], strict=True):
+        scored = places[-len(alone) :]  # not the first, where nothing begins a text
+        np.add.at(sums, scored, alone.astype(float) - given[-len(alone) :])
     return np.cumsum(sums)

@@ -1,6 +1,5 @@
 """LongLLMLingua: what the question needs stays, in the asked size; passages ranked, slanted, told in a new order."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from compressors import Budget, Cancelled, Kept, Rate, Task, Threshold, Tokens, 
 from compressors.causal import Row, causal
 from compressors.iterative import opening
 from compressors.passages import group
-from compressors.question import Question, QuestionSettings, choose, reorder
+from compressors.question import Question, QuestionSettings, choose, contrasts, reorder
 from compressors.spans import complement, intersect, join
 from compressors.tokenizers import counter
 
@@ -143,39 +142,55 @@ def test_the_context_budget_takes_passages_up_to_the_one_that_goes_over() -> Non
     assert choose(found, ranks, "") == ranks
 
 
-def scored(task: Task, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[Sequence[int], Any]:
-    """The tokens that are pruned, and their surprises without the question."""
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_what_the_question_makes_of_a_token_is_told_within_its_passage(kind: str) -> None:
+    """Passages that are not asked for are not scored; the others as if each stood alone."""
+    task = titled(3)
+    model = causal(str(tiny(kind)), "cpu", "fp32")
+    wanted = task.documents[1:2]
+    sums = contrasts(model, group(task), wanted)
+    own = model.encode(task.text[slice(*wanted[0])])
+    asked = opening(model, question=QUESTION)
+    given = model.surprises([Row((*asked, *own.ids), len(asked))])[0]
+    alone = model.surprises([Row((*model.bos, *own.ids), len(model.bos))])[0]
+    starts = [a + wanted[0][0] for a, _ in own.spans]
+    ends = [b + wanted[0][0] for _, b in own.spans]
+    np.testing.assert_allclose(sums[ends] - sums[starts], alone - given, atol=1e-4)
+    assert sums[wanted[0][0]] == 0
+    assert sums[-1] == pytest.approx(float((alone - given).sum()), abs=1e-3)
+
+
+def test_a_passage_too_long_for_the_model_is_scored_in_parts() -> None:
+    model = causal(str(tiny("gpt2-512")), "cpu", "fp32")
+    text = document("ferry", 120)
+    assert len(model.encode(text).ids) > 2 * model.longest
+    sums = contrasts(model, group(Task(text, Rate(0.5), QUESTION)), [(0, len(text))])
+    ends = [b for _, b in model.encode(text).spans]
+    assert (np.diff(sums[ends]) != 0).mean() > 0.95
+    assert made("gpt2-512").compress([Task(text, Rate(0.5), QUESTION)])[0].spans
+
+
+def test_passages_that_stay_whole_are_not_read_for_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def told(model: Any, flow: Any, *rest: Any) -> Any:
-        seen.append(flow)
-        return np.zeros(len(flow.starts))
+    def told(model: Any, found: Any, wanted: Any) -> Any:
+        seen.extend(wanted)
+        return contrasts(model, found, wanted)
 
-    monkeypatch.setattr("compressors.iterative.margins", told)
-    made(**settings).compress([task])
-    return seen[0].ids.tolist(), seen[0].alone
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_surprises_of_the_ranking_are_those_of_the_tokens_they_are_set_against(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Alone in its document, every token but the first, which may be cut otherwise in the middle of a text."""
-    task = titled(2)
-    ids, alone = scored(task, monkeypatch, kind=kind, context_budget="", unit="token")
-    model = causal(str(tiny(kind)), "cpu", "fp32")
-    body = f"[1] The {TOPICS[0]}\n{document(TOPICS[0])}"
-    own = (*model.checkpoint.tokenizer.encode("").ids, *model.encode(body).ids)
-    want = model.surprises([Row(own, 1)])[0]
-    size = len(model.encode(document(TOPICS[0])).ids) - 3
-    at = next(i for i in range(9) if tuple(ids[i : i + size]) == own[-size:])
-    np.testing.assert_allclose(alone[at : at + size], want[-size:], atol=1e-3)
+    monkeypatch.setattr("compressors.question.contrasts", told)
+    task = replace(titled(8, titles=False), budget=Rate(0.5))
+    kept = made(slope=0.5).compress([task])[0]
+    read = [any(a <= start < b for start, _ in seen) for a, b in task.documents]
+    whole = [share > 0.99 for share in shares(task, kept)]
+    assert any(whole)
+    assert not any(w and r for w, r in zip(whole, read, strict=True))
+    assert any(read)
 
 
 def test_what_stands_before_is_read_and_without_a_question_it_is_plain_surprise() -> None:
     task = titled()
-    plain = made().compress([task])[0].spans
-    assert made().compress([replace(task, before="Minutes of the council of Birch, about paint.")])[0].spans != plain
+    led = replace(task, before="Minutes of the council of Birch, about paint.")
+    assert made(contrast="text").compress([led])[0].spans != made(contrast="text").compress([task])[0].spans
     assert opening(made()._model, "a", "b")[-3:] != opening(made()._model, "a")[-3:]
     blind = replace(task, question="  ")
     ways = [made(contrast=contrast).compress([blind])[0].spans for contrast in ("document", "text", "none")]
