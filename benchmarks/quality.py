@@ -111,6 +111,7 @@ class NoContext:
 def methods() -> dict[str, Compressor]:
     return {
         "lexical": compressors.load("lexical"),
+        "passages": compressors.load("passages"),  # ranking alone, by BM25
         "bm25-sentences": PlainBm25(),
         "ends": compressors.load("ends"),
         "random": compressors.load("random"),
