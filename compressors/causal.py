@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -74,13 +75,9 @@ class CausalModel:
         begin = self.checkpoint.config.get("bos_token_id")
         return own or ((begin,) if isinstance(begin, int) else ())
 
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
-        """A copy of the checkpoint's: in this one, the names of special tokens are text like any other."""
-        shared = self.checkpoint.tokenizer
-        own = type(shared).from_str(shared.to_str())
-        own.encode_special_tokens = True
-        return own
+        return self.checkpoint.tokenizer
 
     def encode(self, text: str) -> Encoded:
         """The tokens of a text, without any that the tokenizer would add around it."""
@@ -179,19 +176,19 @@ class Chain:
 
 
 def causal(model: str, device: str = "auto", precision: str = "auto") -> CausalModel:
-    """The causal language model of this name or folder; the same object for the same arguments.
+    """The causal language model of this name or folder; one for the same arguments, as long as somebody holds it.
 
     Raises `Unavailable` where it is not on this machine.
     """
     checkpoint = open_checkpoint(model)
     key = (checkpoint.folder, device, precision)
     with _lock:
-        if key not in _models:
-            _models[key] = CausalModel(checkpoint, device, precision)
-        return _models[key]
+        if (found := _models.get(key)) is None:
+            found = _models[key] = CausalModel(checkpoint, device, precision)
+        return found
 
 
-_models: dict[tuple[Path, str, str], CausalModel] = {}
+_models: "WeakValueDictionary[tuple[Path, str, str], CausalModel]" = WeakValueDictionary()
 _lock = threading.Lock()
 
 

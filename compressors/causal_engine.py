@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.base import Unavailable
-from compressors.checkpoint import Checkpoint, missing
+from compressors.checkpoint import Checkpoint
 from compressors.encoders.place import dtype, load_torch
+from compressors.encoders.pretrained import pretrained
 
 Surprises = NDArray[np.float32]
 
@@ -39,7 +40,9 @@ class Engine:
         self.torch, self.dtype = load_torch(), dtype(place, precision)
         self.budget, self.fill = (1024, 0.9) if place == "cpu" else (16_384, 0.5)
         self.place = place
-        self.model = _load(checkpoint.folder, self.dtype).to(place).eval()
+        self.model = (
+            pretrained("AutoModelForCausalLM", checkpoint.folder, self.dtype, "causal language model").to(place).eval()
+        )
         self.base, self.head = self.model.base_model, self.model.get_output_embeddings()
         config = self.model.config
         self.cap = getattr(config, "final_logit_softcapping", None)
@@ -106,28 +109,3 @@ class Engine:
         near = self.torch.finfo(self.model.dtype).eps * 256 * float(whole.abs().max())
         if not bool((whole[4:] - again).abs().max() <= near):
             raise Unavailable(f"{folder}: an architecture whose text cannot be read on from a cache cut back")
-
-
-def _load(folder: Path, dtype: Any) -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise missing("transformers", "gpu") from error
-    key = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
-    try:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **{key: dtype},
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise Unavailable(f"{folder} holds no causal language model that can be loaded: {error}") from error
-    if lost := sorted(report["missing_keys"]):
-        raise Unavailable(
-            f"{folder} holds no causal language model: it lacks {lost[0]} and {len(lost) - 1} more weights"
-        )
-    return model

@@ -27,7 +27,7 @@ NEURAL: set[str] = {
     "compressors/causal_engine.py",
     "compressors/encoders/onnx.py",
     "compressors/encoders/place.py",
-    "compressors/encoders/torch.py",
+    "compressors/encoders/pretrained.py",
     "compressors/rankers/crossencoder.py",
     "compressors/rankers/encoders.py",
 }

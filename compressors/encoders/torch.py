@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.base import Unavailable
-from compressors.checkpoint import Checkpoint, missing
+from compressors.checkpoint import Checkpoint
 from compressors.encoders.place import dtype, load_torch
+from compressors.encoders.pretrained import pretrained
 
 Row = Sequence[int]
 
@@ -56,23 +56,6 @@ class TorchEncoder:
 
     @cached_property
     def _model(self) -> Any:
-        try:
-            import transformers
-        except ImportError as error:
-            raise missing("transformers", "gpu") from error
-        kind = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
-        try:
-            model, report = transformers.AutoModelForTokenClassification.from_pretrained(
-                self.checkpoint.folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                attn_implementation="sdpa",
-                output_loading_info=True,
-                **{kind: self.dtype},
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise Unavailable(f"{self.checkpoint.folder} holds no token classifier: {error}") from error
-        if lost := sorted(report["missing_keys"]):
-            raise Unavailable(f"{self.checkpoint.folder} holds no token classifier: it lacks {lost[0]}")
+        folder = self.checkpoint.folder
+        model = pretrained("AutoModelForTokenClassification", folder, self.dtype, "token classifier")
         return model.to(self.place).eval()
