@@ -13,6 +13,7 @@ _FEW_ROWS = 6  # from here on a text can be a log or a trace
 _FEW_QUESTIONS = 3
 _SEVERAL = 3
 _PROSE = 50  # characters of a line, on average, from which lines are sentences
+_JOINED = 200  # characters, on average, between two marks that join texts
 _READ = 20_000  # characters of a text in which labels are looked for
 _LONGEST_ROW = 2_000  # characters of a row that are read to tell a table
 
@@ -52,8 +53,9 @@ _CLAUSE = re.compile(  # the mark of a clause, an article, an item of a list, at
     re.MULTILINE,
 )
 _KEYED = re.compile(
-    r"[\"'](?:\w{0,20}[_-])?(?:ids?|key|uuid|ref|reference_id|index|number|no|sku|code|source|url|title|name|doc|file"
-    r"|path)[\"']\s?:\s?(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})",
+    r"[\"'](?:\w{0,20}[_-]|(?-i:\w{1,20}(?=[A-Z])))?(?:ids?|key|uuid|ref|reference_id|index|number|no|sku|code|source|url|title|name|doc|file"
+    r"|path)[\"']\s?:\s?(?:[\"'][^\"'\n]{0,120}[\"']|-?\d{1,20})"
+    r"|[\"'](?=[^\"'\n]{0,60}\d)(?:\d{6,24}|[a-z]{1,20}(?:[_-][a-z0-9]{1,20}){1,6})[\"']",  # an id wherever it stands
     re.IGNORECASE,
 )
 _HEADER = re.compile(  # of a mail, of a document
@@ -76,7 +78,9 @@ _RULE = re.compile(  # a rule, with a title or without
     re.MULTILINE,
 )
 _HEADING = re.compile(
-    r"^(?:#{1,6} .{1,160}|[^\n{}();=<>]{1,100}[:：][ \t]{0,4}|(\*{1,2})[^*\n]{1,100}\1[:：]?)$", re.MULTILINE
+    r"^(?:#{1,6} .{1,160}|[> ]{0,8}[^\n{}();=<>]{1,100}[:：][ \t]{0,4}|[> ]{0,8}>[ \t]{0,4}"
+    r"|(\*{1,2})[^*\n]{1,100}\1[:：]?)$",
+    re.MULTILINE,
 )
 _REPR = re.compile(  # of an object around a quoted text: the class, the names of its fields, what stands beside it
     r"\[?\b[A-Z]\w{1,40}\((?:\w{1,40}=[^,()'\"\n]{1,60}, ?)*\w{1,40}=['\"]"
@@ -100,6 +104,10 @@ _POST = re.compile(
 _BULLET = re.compile(r"^[ \t]{0,8}[-*•] (?=[^\n]{80})", re.MULTILINE)  # of an item that is a text of its own
 _LINE_LABEL = re.compile(
     r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
+)
+_JOINTS = ("; ", "| ", "• ", "¶ ", "--- ", "*** ", "### ", "=== ")
+_JOINT = re.compile(
+    r"(?:(?<=[\w.!?)\"'])[;|] ?|(?<=\S) (?:[•¶|]|[-*#=]{3}) )(?=[¿¡\"'«“]?[A-ZÀ-ÞΑ-ΩА-Я][^\W\d_]{0,20} )"
 )
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
@@ -133,7 +141,7 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_ADDRESS, ("://", "@", "www.", "WWW.")),
     (_ID, tuple("0123456789")),
     (_CITATION, ("[", "【", "#", "|")),
-    (_KEYED, (":",)),
+    (_KEYED, ('"', "'")),
     (_COLUMNS, ('": [', "': [", '":[', "':[", "': (")),
     (_HEADER, _COLONS),
     (_RECORD, _COLONS),
@@ -145,7 +153,7 @@ _IN_TEXT: tuple[_Gated, ...] = (
     (_FROM, (")",)),
     (_POST, ("(", "[", "#")),
     (_BULLET, ("- ", "* ", "• ")),
-    (_HEADING, ("#", "*", *_COLONS)),
+    (_HEADING, ("#", "*", ">", *_COLONS)),
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),
 )
 
@@ -157,6 +165,7 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
             yield from _matches(pattern, text)
     if not code:
         yield from _fenced(text)
+        yield from _joints(text)
         yield from _column_names(text)
         asked = list(_matches(_QUESTION, text)) if any(mark in text for mark in "?？؟") else []
         if len(asked) <= _FEW_QUESTIONS:  # more of them are a list of questions and answers, or a chat
@@ -166,6 +175,12 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
         yield from tags
         yield from _matches(_TAGGED, text) if tags else ()
     yield from _of_lines(text)
+
+
+def _joints(text: str) -> list[Span]:
+    """The marks that join texts into one: the same few signs between sentences, again and again, far apart."""
+    found = [m.span() for m in _JOINT.finditer(text)] if any(map(text.__contains__, _JOINTS)) else []
+    return found if len(found) >= _SEVERAL and len(text) >= _JOINED * len(found) else []
 
 
 def _of_lines(text: str) -> Iterator[Span]:

@@ -18,9 +18,9 @@ from policies.tasks import Task, task_of
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
 SHORTEST = 120  # characters: below, a segment is an acknowledgement, an id, a value; little to gain, much to lose
 SMALLEST = 400  # characters of material up to and with the message
-SMALL_RESULT = 600  # characters of what a tool returned: below, every word may be the answer
 SMALL_INPUT = 1500  # up to here an extraction or classification reads its input word for word
 _SHEET = 8  # rows with the same number of tabs that are a sheet of cells
+_SPARSE = 0.15  # share of the lines of an outline that only say that something was left out
 _SEVERAL = 2  # documents from which their common marks can be told
 _SAID = (Kind.INSTRUCTION, Kind.QUESTION, Kind.OTHER)
 _SYSTEM = ("system", "developer")
@@ -90,7 +90,7 @@ class _Tasks:
 
     def __init__(self, segments: Sequence[Segment], said: Mapping[int, list[str]], facts: Facts) -> None:
         self._facts = facts
-        self._orders = [s for s in segments if s.role in _SYSTEM]
+        self._orders = [s for s in segments if s.role in _SYSTEM and s.kind not in MATERIAL]
         self._places = [s.message for s in self._orders]
         self._said = {turn: task_of(texts) for turn, texts in said.items()}
         self._ordered: dict[int, Task] = {}
@@ -142,7 +142,7 @@ def _reason(segment: Segment, task: Task, own: int, size: int) -> str:
         return f"verbatim task: {task.reads_all}"
     if size < SMALLEST or _weight(segment.text) < SHORTEST:
         return "too short"
-    if segment.kind is Kind.TOOL_OUTPUT and own < SMALL_RESULT:
+    if segment.kind is Kind.TOOL_OUTPUT and own < SMALLEST:
         return "too short"
     return _fixed(segment, task)
 
@@ -176,7 +176,10 @@ def _coded(text: str) -> bool:
 
 def _excerpt(text: str) -> bool:
     """Whether it is a diff, a trace or an outline with lines left out, which no edit can be matched against."""
-    return text.startswith(("diff --git", "commit ", "@@ ", "Traceback")) or len(_ELIDED.findall(text)) >= 3
+    elided = len(_ELIDED.findall(text))
+    return text.startswith(("diff --git", "commit ", "@@ ", "Traceback")) or elided >= max(
+        3, _SPARSE * text.count("\n")
+    )
 
 
 def _weight(text: str) -> int:

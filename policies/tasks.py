@@ -28,8 +28,18 @@ _MAIL = r"\b(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?
 _VERBATIM = ("translate", "rewrite", "judge", "write code", "copy")
 _READS_ALL = ("extract", "write", "classify")
 _FORMATS = r"(?:csv|tsv|json|ya?ml|xml|html|markdown|latex|sql|tab(?:le|elle|leau|la|ela|ella))"
+_CODE = (
+    r"(?:python|javascript|typescript|java|kotlin|swift|rust|go|golang|ruby|php|perl|scala|bash|powershell|cobol"
+    r"|fortran|julia|matlab|lua|dart|elixir|haskell|clojure|zig|c#|c\+\+|\.net|vba|react|vue|angular|svelte|pandas|polars"
+    r"|pytest|jest|postgres\w*|mysql|t-sql|bigquery|snowflake|terraform|kubernetes)(?![a-z0-9_])"
+)
+_LEFT_OUT = (
+    r"(?:any\w*|information|details?|contents?|texts?|words?|facts?|meaning|nuances?|rows?|lines?|items?|entries"
+    r"|sentences?|paragraphs?|sections?|parts?|everything|nothing)"
+)
 _ORDERS = {
     "copy": [
+        rf"(?:convert|port|migrate|transpile|turn|transform|re-?implement)\b[^\n]{{0,80}}\b(?:in)?to (?:\w+ )?{_CODE}",
         rf"(?:convert|turn|transform|reformat)\b[^.\n]{{0,60}}\bto (?:an? |valid )?{_FORMATS}\b",
         r"(?:(?:sort|alphabeti[sz]e|decode|encode|decrypt|minify|prettify) (?:the|this|these|my|it|following)"
         r"|de-?duplicate|remove (?:the |all )?duplicates?)\b",
@@ -71,8 +81,10 @@ _WORDS = {
     "copy": [  # nothing of the material may be lost
         rf"(?<!n't )(?<!not )(?<!ever )(?<!ly )\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep)\b"
         rf"[^.\n]{{0,60}}\b{_KEPT}\b(?! quot)",
-        r"\b(?:don'?t|do not|never|not|without|rather than) (?:to )?(?:summari[sz]\w+|condens\w+|shorten\w*|abridg\w+"
-        r"|los(?:e|ing)|omit\w*|leave out|drop\w*)\b(?! (?:your|the) (?:answer|reply|response))",
+        r"\b(?:don'?t|do not|never|not|without|rather than) (?:to )?(?:(?:summari[sz]\w+|condens\w+|shorten\w*"
+        r"|abridg\w+)\b(?! (?:your|the) (?:answer|reply|response))"
+        r"|(?:los(?:e|ing)|omit\w*|leav(?:e|ing) out|drop\w*)\b"
+        rf"[^.\n]{{0,25}}\b{_LEFT_OUT}\b)",
         r"\b(?:extract|list|find|return|capture|include|collect)\w*\b[^.\n]{0,40}\b(?:all|every|each)\b"
         r"[^\n]{0,400}\bschema\b|\bschema\b[^\n]{0,80}\bextract|\bextract[^\n]{0,200}\bschema\b",
         r"\b(?:without|don't|do not) chang(?:e|ing)\b[^.\n]{0,20}"
@@ -84,6 +96,11 @@ _WORDS = {
         r"\b(?:unterschiede|différences|diferencias|differenze)\b[^.\n]{0,30}"
         r"\b(?:fassungen|versionen|versions|versiones|versioni)\b",
         rf"\b(?:wandle|umwandeln|konvertier\w*|convertis|convertir)\b[^.\n]{{0,60}}\b{_FORMATS}\b",
+        r"\b(?:convert(?:is\w*|ir|e|a|i|ite)|conviert\w+|konvertier\w*|wandle|portier\w*|übertrag\w*"
+        r"|migr\w+|przepisz|przenieś|перепиши\w*|перенеси\w*)\b[^\n]{0,80}"
+        rf"\b(?:nach|in|en|a|ao|para|su|naar|na|do|на|в)\s{_CODE}",
+        rf"{_CODE}\s?(?:に|へ)(?:変換|移植|書き)|(?:转换?|改写?|移植|迁移)(?:成|为|到)\s?{_CODE}"
+        rf"|{_CODE}\s?(?:으?로) (?:변환|바꿔|옮겨)",
         r"\b(?:wörtlich|wortwörtlich|unverändert|textuellement|mot pour mot|literalmente|letteralmente"
         r"|letterlijk|dosłownie|дословно)\b[^.\n]{0,60}"
         r"\b(?:wieder|übernehm|zurück|behalt|reprodui|repren|conserv|reproduc|copi|mant|ripor|over|zachow|сохран|återge)",
@@ -144,8 +161,9 @@ _WORDS = {
         r"search/replace|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\bsuggested edit\b",
         r"rewritten code|\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)",
         r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
-        r"\b(?:edit|modify|rewrite|refactor|fix|patch|port|convert|extend)\s+(?:the|this|my|these|that|it)?\s?(?:\w+ )?"
-        r"(?:code|function|class|files?|method|script|bug|module)\b",
+        r"\b(?:edit|modify|rewrite|refactor|fix|patch|port|convert|extend|migrat)(?:e|ing)?"
+        r"\s+(?:the|this|my|these|that|it)?\s?(?:\w+ )?(?:code|functions?|class(?:es)?|files?|methods?|scripts?|bugs?"
+        r"|modules?|issue|cell|notebook|tests?)\b",
         r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|(?<!the )(?<!an )output)\b[^.\n]{0,40}"
         r"\b(?:diff|patch)\b",
         r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
@@ -155,7 +173,9 @@ _WORDS = {
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
     "copy": """verbatim word_for word-for unchanged _summari _condens _shorten _abridg _lose_ _losing _omit _leave_out
         _drop schema ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
-        count_ ohne_ nichts _rien_ _sin_ unterschied différenc diferenci differenz wandl konvert convertis convertir
+        leaving_out convert konvert conviert portier übertrag migr przepisz przenieś перепи перенес
+        変換 移植 書き 转 改 迁移 변환 바꿔 옮겨
+        count_ ohne_ nichts _rien_ _sin_ unterschied différenc diferenci differenz wandl
         wörtlich unveränd textuel mot_pour literalmen letteralm letterlijk dosłow дослов
         一字 原样 逐字 そのまま 原文 그대로""",
     "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед
@@ -170,7 +190,8 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
     "extract": "extra извлеки 抽出 提取 추출",
     "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
-    "edits": """replace apply edit rewri modif refactor fix patch port_ convert extend updated new_ diff fill cursor""",
+    "edits": """replace apply edit rewri modif refactor fix patch port convert extend migrat updated new_
+        diff fill cursor""",
 }
 
 
@@ -181,9 +202,9 @@ def _compiled(table: dict[str, list[str]]) -> re.Pattern[str]:
 
 
 _ORDER = _compiled(_ORDERS)
-_STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded dei det dif dra edi enc eva ext fil
-    fin fix for gen giv gra hig hum imp jud lab lis loc mak mar mas min mod par pol pre pro pse rat re- red ref rem rep
-    res ret rew sco sho sim sor spo tag tid tra tur ver wri"""
+_STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded dei det dif dra edi enc eva ext
+    fil fin fix for gen giv gra hig hum imp jud lab lis loc mak mar mas mig min mod par pol por pre
+    pro pse rat re- red ref rei rem rep res ret rew sco sho sim sor spo tag tid tra tur ver wri"""
 _STEMS = frozenset(_STARTS.split())  # the first three letters of every order: to look at them first is faster
 _WORD = {name: re.compile("|".join(alternatives)) for name, alternatives in _WORDS.items()}
 _CLUE = {name: tuple(clue.replace("_", " ") for clue in text.split()) for name, text in _CLUES.items()}

@@ -152,3 +152,42 @@ def test_frames_of_objects_rules_forms_and_threads_stay(text: str, kept: list[st
 def test_the_number_of_a_clause_is_not_cut_in_two(mark: str) -> None:
     text = f"{PROSE}\n{mark} The valley below it was settled late. {PROSE}"
     assert any(mark in text[a:b] for a, b in holes(text, code=False))
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["9690244451", "81061223", "ida_holm_4471", "gift-card-52", "ord_7f3a", "541117253366"],
+)
+@pytest.mark.parametrize(
+    "form", ['{{"item_ids": ["{0}", "x"]}}', '{{"a": {{"{0}": {{"price": 3}}}}}}', "{{'by': '{0}'}}"]
+)
+def test_ids_stay_in_lists_and_as_keys(kept: str, form: str) -> None:
+    text = form.format(kept)
+    assert any(text[a:b].strip("\"'") == kept for a, b in holes(text, code=False))
+
+
+@pytest.mark.parametrize("key", ["orderId", "fileName", "sourceUrl", "itemUUID"])
+def test_keys_of_ids_may_be_written_as_one_word(key: str) -> None:
+    text = f'{{"{key}": "abc", "paid": "full"}}'
+    assert [text[a:b] for a, b in holes(text, code=False)] == [f'"{key}": "abc"']
+
+
+@pytest.mark.parametrize("joint", ["; ", " | ", " --- ", " *** ", " • ", " ¶ "])
+def test_signs_that_join_texts_stay(joint: str) -> None:
+    texts = [
+        PROSE.strip(),
+        "Los sábados abre a las diez. " + PROSE.strip(),
+        PROSE.strip(),
+        "¿Y en invierno? " + PROSE.strip(),
+    ]
+    text = joint.join(texts)
+    found = {text[a:b].strip() for a, b in holes(text, code=False)}
+    assert joint.strip() in found
+    assert joint.strip() not in {PROSE[a:b] for a, b in holes(PROSE.replace(". ", "; "), code=False)}
+
+
+def test_the_heads_and_the_empty_lines_of_quoted_mails_stay() -> None:
+    text = (
+        "> On Monday Ada wrote:\n> > Yes, by Friday at noon, and then the drawing as well.\n> >\n> Fine.\n>\n> See you."
+    )
+    assert {text[a:b].strip() for a, b in holes(text, code=False)} == {"> On Monday Ada wrote:", "> >", ">"}

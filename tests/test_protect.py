@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from cutting import PROSE, changeable, material, segments
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,33 @@ def test_code_that_will_be_edited_stays_and_code_that_is_asked_about_may_change(
     )
     assert changeable(segments(("user", shown + "What happens there?"), tools=("apply_patch",))) == ""
     assert "return len" in changeable(segments(("user", shown + "What does size return?")))
+
+
+FILES = "".join(f"def level_{i}(gauge):\n    value = gauge.read({i})\n    return value * 2\n\n" for i in range(12))
+SHOWN = {
+    "heading": f"### dam/level.py\n{FILES}",
+    "heading in a fence": f"--- BEGIN FILE ---\n```\n### dam/level.py\n{FILES}...\n"
+    f"### dam/gate.py\n...\n{FILES}...\n```\n--- END FILE ---",
+    "rules": f"==== dam/level.py ====\n{FILES}\n==== dam/gate.py ====\n{FILES}",
+    "tags": f'<file path="dam/level.py">\n{FILES}\n</file>',
+    "name behind the ticks": f"```dam/level.py\n{FILES}\n```",
+    "name before the ticks": f"dam/level.py\n```python\n{FILES}\n```",
+    "brackets": f"[start of dam/level.py]\n{FILES}\n[end of dam/level.py]",
+}
+EDITS = [
+    "Generate *SEARCH/REPLACE* edits to fix the issue.",
+    "Reply with a patch in unified diff format.",
+    "Fix the failing tests in these files.",
+    "Please fix the notebook cell.",
+    "Migrate these modules to the new gauge.",
+]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("order", EDITS)
+def test_files_that_will_be_edited_stay_however_they_are_shown(name: str, order: str) -> None:
+    issue = "<issue>\nThe level is twice what it should be.\n</issue>"
+    assert changeable(segments(("user", f"{issue}\n\nHere are the files:\n{SHOWN[name]}\n\n{order}"))) == ""
 
 
 def test_a_small_result_of_a_tool_stays() -> None:

@@ -53,6 +53,19 @@ VERBATIM = [
     "Remove duplicates.",
     "How many words does this have?",
     "Your JSON was invalid.",
+    "Port this to Python.",
+    "You port shell scripts to Rust, one file each.",
+    "Convert backup.sh to PowerShell.",
+    "Migrate the job below to PySpark on Java 21, please: to Java.",
+    "Turn it into idiomatic TypeScript.",
+    "Wandle das Skript in Python um.",
+    "Portiere das nach Go.",
+    "Convertis ce script en Python.",
+    "Convierte este código a Kotlin.",
+    "这段脚本请转换成Python。",
+    "下のスクリプトをPythonに変換。",
+    "Shorten the minutes without losing any detail.",
+    "Do not omit any of the rows.",
 ]
 
 
@@ -80,12 +93,23 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "Help me sort out which pass I need. What is the difference between the two ferries?",
         "How do I improve the level? Answer in JSON.",
         "Make the answer shorter.",
+        "May they mount panels without losing the guarantee?",
+        "How do I get to Java from the port, and what must not be dropped there?",
+        "Never drop the polite form.",
         "Convert the question into a search query.",
         "Rank the documents by relevance; the relevance score is a number from 1 to 10.",
     ],
 )
 def test_words_of_other_tasks_are_not_mistaken_for_them(order: str) -> None:
     assert changeable(segments(("system", order), ("user", f"Context:\n{PROSE * 6}\n\nQuestion: How high is it?")))
+
+
+@pytest.mark.parametrize(
+    "word", ["Wir korrigieren das.", "Translate it.", "Write the complete file.", "Judge the answer."]
+)
+def test_words_of_the_material_of_a_system_text_set_no_task(word: str) -> None:
+    told = f"You are Pia.\n\n<context>\n{PROSE * 2}\n{word} {PROSE * 2}\n</context>"
+    assert changeable(segments(("system", told), ("user", "How high is it?")))
 
 
 def test_a_small_input_is_extracted_word_for_word_and_a_long_one_is_not() -> None:

@@ -34,8 +34,8 @@ _NUMBER = re.compile(r"\d{1,3}[.)]\s")
 _LINK = re.compile(r"<?(?:https?|file)://\S{1,400}$")
 _FILE_NAME = re.compile(r"[\w%./\\~-]{1,150}\.[A-Za-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：](?=\s|$)")
 _BRACKETED = re.compile(
-    r"(?:[-*#>]{1,3} )?[\[(【<«]{1,2}\s?\^?(?:[^\W\d_]{2,12}[ :#_-]?)?(?:\d{1,4}|[0-9a-zA-Z-]{2,12}(?<=\d))\s?"
-    r"[\])】>»]{1,2}[:.]?"
+    r"(?:[-*#>]{1,3} )?(?:[\[(【<«]{1,2}\s?\^?(?:[^\W\d_]{2,12}[ :#_-]?)?(?:\d{1,4}|[0-9a-zA-Z-]{2,12}(?<=\d))\s?"
+    r"[\])】>»]{1,2}|\[(?=[^\[\]\n]{0,40}\d)[^\[\]\n]{1,40}\]|【[^【】\n]{1,40}】)[:.]?"
 )
 _WORDED = re.compile(
     r"(?:[-*#>]{1,3} )?([^\W\d_]{2,16})(?:[ _-]?(?:#|№|[Nn]o\.? ?|[Ii][Dd] ?)?[\[(]?\d{1,4}|[ _-][\[(]?[A-Z])[\])]?"
@@ -79,10 +79,27 @@ def _inside(text: str, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece
     elif shapes.data(whole):
         rows = shapes.rows_of(whole)
         is_code = kind is Kind.CONTEXT and shapes.code(rows) and not shapes.transcript(rows)
+        if c := _label(text, a, b):
+            yield Piece(a, c, Kind.OTHER)
+            a, _ = stripped(text, c, b)
         yield Piece(a, b, Kind.CODE if is_code else kind, title or None)
     else:
         for piece in _prose(text, a, b, kind, title):
             yield from _unwrapped(text, piece) if piece.kind is kind else [piece]
+
+
+def _label(text: str, a: int, b: int) -> int:
+    """End of a label that stands before the first row of data, and before no other; 0 where there is none."""
+    match = _COLON.match(text, a, b)
+    if not match or labels.meaning(match[1]) not in (Meaning.CONTEXT, Meaning.CODE) or not match[1][0].isupper():
+        return 0
+    return 0 if text.find("\n" + match.group(), match.end(), b) >= 0 or _record(text, match, b) else match.end()
+
+
+def _record(text: str, label: re.Match[str], end: int) -> bool:
+    """Whether the row after that of a label has a label as well."""
+    following = stripped(text, text.find("\n", label.end(), end) + 1 or end, end)[0]
+    return bool(_COLON.match(text, following, end))
 
 
 def _json_in(text: str, a: int, b: int) -> list[tuple[int, int, bool]]:

@@ -28,6 +28,8 @@ _WORDS: dict[Meaning, str] = {
         attachment attachments materials material section paragraph paragraphs clauses clause manual review reviews
         entities entity relationships relations webpage website post story contract policy policies quotes minutes
         csv html json rows details input_text dataset feedback corpus mail mails findings
+        dom tree snapshot stdout stderr traceback stacktrace backtrace
+        error errors exception fehler fehlermeldung erreur erreurs excepción errore ошибка fout błąd hata
         ergebnis ergebnisse résultat résultats
         resultado resultados risultato risultati результат результаты sonuçlar wyniki
         kontext dokument dokumente quelle quellen auszug auszüge textauszug abschnitt abschnitte unterlagen
@@ -73,6 +75,7 @@ _WORDS: dict[Meaning, str] = {
         instruction instructions rules rule guideline guidelines role roles goal constraints requirements format style
         tone important reminder steps policy_rules persona identity behavior behaviour criteria protocol language
         tools tool capabilities limitations safety restrictions expected convention conventions
+        plan plans todo todos milestones schritte étapes pasos plano piano stappen kroki план
         anweisung anweisungen regeln rolle hinweise hinweis format consigne consignes règles rôle instrucciones
         instrucción reglas instruções regras istruzioni regole instructies regels instrukcje zasady инструкции
         инструкция правила talimatlar kurallar التعليمات القواعد निर्देश petunjuk aturan""",
@@ -174,6 +177,15 @@ _CUT = _set(
     pour sur avec para sobre con del dos das per di su voor van over z о для из по"""
 )
 _NAME = re.compile(r"[^\W\d_]+")
+_ALONE = _set(
+    """plan plans todo todos milestones schritte étapes pasos plano piano stappen kroki план error errors exception
+    fehler fehlermeldung erreur erreurs excepción errore ошибка fout błąd hata"""
+)
+_STEPS = _set(
+    """step task stage phase milestone subtask schritt aufgabe étape tâche paso tarea passo tarefa passaggio stap taak
+    krok zadanie шаг этап adım görev"""
+)
+_STEP = re.compile(r"(?:[-*#>]{1,3} )?(?:\*\*)?([^\W\d_]{3,12})[ -]?\d{1,3}(?:\.\d{1,2})?(?=\s?(?:[:：.)–-]|$))")
 _ENDS = _set("end ende fin fim fine einde koniec конец son")
 _STARTS = _set("begin start beginning anfang début inicio início the of der des de du")
 
@@ -204,6 +216,18 @@ def meaning(title: str) -> Meaning | None:
     if found:
         return found
     return next((m for m, stems in _UNSPACED.items() if any(s in title[:60] for s in stems)), None)
+
+
+def stands_alone(title: str) -> bool:
+    """Whether a title says what follows only where it has a line of its own: `Plan: Basic` and `Error: no space` are
+    values."""
+    return not _ALONE.isdisjoint(words(title))
+
+
+def steps(text: str) -> bool:
+    """Whether a line begins like a step of a plan: "Step 1:", "Task 3 -"."""
+    match = _STEP.match(text[:40])
+    return match is not None and match[1].casefold() in _STEPS
 
 
 def is_property(title: str) -> bool:

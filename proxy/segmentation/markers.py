@@ -78,6 +78,7 @@ _DIFF_GOES_ON = (
     "rename ",
     "Binary f",
 )
+_QUOTED = ('"""', "'''", "```")
 DOUBTFUL = "doubtful"  # level of a fence that looks like the end of another one: what follows it cannot be told
 
 
@@ -168,6 +169,8 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
         end = a + match.end()
         inline = end < b
         meaning = labels.meaning(match[1]) if not shapes.keyword(head) else None
+        if meaning and inline and labels.stands_alone(match[1]):
+            meaning = None
         if meaning is Meaning.ANSWER and not inline:  # "Answer using the following information:"
             meaning = sentences.announces(match[1]) or meaning
         if meaning or not inline:
@@ -180,11 +183,23 @@ def _labelled(text: str, a: int, b: int) -> Marker | None:
     return None
 
 
+def _opening_fence(text: str, a: int, b: int) -> list[Marker]:
+    """A label and the quotation marks or ticks that open behind it at the end of its line: `Chunk: \"\"\"`."""
+    mark = text[max(a, b - 3) : b]
+    if mark not in _QUOTED or not 4 < b - a <= 90:
+        return []
+    end = stripped(text, a, b - 3)[1]
+    label = _labelled(text, a, end) if text[end - 1] in ":：" else None
+    return [label, Marker(b - 3, b, Form.FENCE, "", level=mark)] if label else []
+
+
 def _line(text: str, a: int, b: int) -> list[Marker]:
     head = text[a : min(b, a + 200)]
     if head.startswith(("```", "~~~", '"""', "'''")) and (b - a <= 120):
         ticks = len(head) - len(head.lstrip(head[0]))
         return [Marker(a, b, Form.FENCE, head[ticks:].strip("`~ "), level=head[:ticks])]
+    if opened := _opening_fence(text, a, b):
+        return opened
     if _is_rule(head, b - a):
         return [Marker(a, b, Form.RULE, "", level=f"{head[0]}{b - a}")]
     found = _tags(text, a, b) if head[0] == "<" else []
@@ -247,7 +262,8 @@ def _fenced(text: str, found: list[Marker]) -> list[Marker]:
 
 
 def _indent(text: str, marker: Marker) -> int:
-    return marker.start - text.rfind("\n", 0, marker.start)
+    begins = text.rfind("\n", 0, marker.start) + 1
+    return stripped(text, begins, marker.end)[0] - begins
 
 
 def _pair(found: list[Marker]) -> list[Marker]:

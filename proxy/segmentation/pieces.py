@@ -9,8 +9,9 @@ from proxy.segmentation import labels, sentences, series, shapes
 from proxy.segmentation.documents import BULK, Piece, documents, json_values
 from proxy.segmentation.edges import apart
 from proxy.segmentation.labels import Meaning
-from proxy.segmentation.markers import stripped
+from proxy.segmentation.markers import lines, stripped
 from proxy.segmentation.pasted import framed, introduction, last_question, pasted, told
+from proxy.segmentation.printed import shell, tool_output
 from proxy.segmentation.sections import Section, blocks, read
 
 _KINDS = {
@@ -36,6 +37,8 @@ _LAST_WORD = 600  # characters of the last paragraph of a message that may be wh
 _NEVER = 1_000_000  # characters: in a system text without a label, bullets and headings are no sign
 _AGAIN = 3  # sections of one label that are data, not a cue
 _CLEARLY = 1500  # characters of unlabelled paragraphs that are pasted beyond doubt
+_PLAN = 40  # lines of a fence in which the steps of a plan are looked for
+_FEWEST_STEPS = 2
 _LEAST_ALONE = 1000  # characters of unlabelled prose that may be material in a message without any question
 
 Blocks = list[tuple[int, int]]
@@ -45,8 +48,10 @@ def cut(text: str, role: str) -> list[Piece]:
     """The pieces of a text, ordered, apart, covering all that is not blank. `role` is "system", "user", "assistant" or
     "tool"."""
     a, b = stripped(text, 0, len(text))
+    if role == "shell":
+        return list(shell(text, a, b))
     if role in ("tool", "function"):
-        return list(apart(text, joined(_tool_output(text, a, b))))
+        return list(apart(text, joined(tool_output(text, a, b))))
     if role == "user" and shapes.jsonlike(text[a:b]):
         return joined(json_values(text, a, b, Kind.CONTEXT, ""))
     if role == "user" and shapes.patch(text[a:b]):
@@ -79,17 +84,6 @@ def joined(pieces: Iterator[Piece]) -> list[Piece]:
 def surely(pieces: Iterator[Piece]) -> Iterator[Piece]:
     """The pieces, of which no word makes anything else."""
     return (replace(piece, sure=True) for piece in pieces)
-
-
-def _tool_output(text: str, start: int, end: int) -> Iterator[Piece]:
-    if not text.startswith("<", start) or shapes.data(text[start:end]):
-        yield from documents(text, start, end, Kind.TOOL_OUTPUT, "")
-        return
-    for section in read(text, "tool"):
-        if section.marker:
-            yield Piece(*stripped(text, section.start, section.end), Kind.OTHER)
-        else:
-            yield from documents(text, section.start, section.end, Kind.TOOL_OUTPUT, section.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +141,11 @@ class _Cutter:
     def repeats(self, title: str) -> bool:
         """Whether a label ("Output:") comes again and again in a text that shows no examples: what it names is data."""
         shown = any(s.meaning in (Meaning.QUESTION, Meaning.EXAMPLE) for s in self.sections)
-        return not shown and sum(1 for s in self.sections if s.title == title and not s.marker) >= _AGAIN
+        return not shown and self.again(title)
+
+    def again(self, title: str) -> bool:
+        """Whether several sections have this title."""
+        return bool(title) and sum(1 for s in self.sections if s.title == title and not s.marker) >= _AGAIN
 
     def payload(self, section: Section) -> bool:
         """Whether an "input" is long and says nothing to the model: then the task stands elsewhere."""
@@ -176,6 +174,8 @@ class _Cutter:
     def material_in_system(self, section: Section) -> bool:
         """A system text explains its own headings: only what is long, and no list of rules, is taken for material."""
         text = self.text[section.start : section.end].strip()
+        if section.fenced and self.again(section.title):
+            return True
         if section.closed or section.fenced:
             ruled = sentences.leads(self.persona, text) > 1
             return not ruled and (
@@ -222,14 +222,17 @@ class _Cutter:
 
     def last_word(self, found: Blocks, i: int, end: int) -> bool:
         """Whether a block that ends an open section is said to the model after all: the last paragraph of a message
-        that asks for nothing in words that we know, a short remark at the end of a system text."""
+        that asks for nothing in words that we know, a sentence behind data, a short remark at the end of a system
+        text."""
         a, b = found[i]
         if i == 0 or b != end or shapes.data(self.text[a:b]):
             return False
         if self.role == "system":
             return b - a <= _PROPERTY // 2
-        last = not self.text[end:].strip()
-        return self.role == "user" and last and not self.asked and b - a <= _LAST_WORD and not self.spoken()
+        if self.role != "user" or b - a > _LAST_WORD or self.text[end:].strip():
+            return False
+        behind_data = sentences.said(self.text[a:b]) and shapes.data(self.text[found[0][0] : found[i - 1][1]])
+        return behind_data or (not self.asked and not self.spoken())
 
     def spoken(self) -> bool:
         """Whether some text outside of the material asks or orders."""
@@ -275,16 +278,20 @@ class _Cutter:
         return Kind.INSTRUCTION if b - a <= 900 and sentences.addressed(block) else None
 
     def fence(self, a: int, b: int, before: str, title: str) -> Iterator[Piece]:
-        if self.role == "system" or sentences.speaks_of_format(before):
+        if self.role == "system" or sentences.speaks_of_format(before) or self.planned(a, b):
             yield Piece(a, b, Kind.INSTRUCTION)
         elif self.role == "assistant":
             yield Piece(a, b, Kind.HISTORY)
-        elif shapes.code(rows := shapes.rows_of(self.text[a:b])):
+        elif shapes.code(rows := shapes.rows_of(self.text[a:b])) or shapes.language(title):
             yield Piece(a, b, Kind.CODE, title)
         elif len(rows) >= 6 and sum(map(len, rows)) < 80 * len(rows):
             yield Piece(a, b, Kind.CONTEXT, title)
         else:
             yield from documents(self.text, a, b, Kind.CONTEXT, title)
+
+    def planned(self, a: int, b: int) -> bool:
+        """Whether a fence holds the steps of a plan, which are to be carried out."""
+        return sum(labels.steps(self.text[c:d]) for c, d in list(lines(self.text, a, b))[:_PLAN]) >= _FEWEST_STEPS
 
     def announced(self, start: int, end: int) -> Iterator[Piece]:
         """System text: instructions, but for the paragraphs behind one that announces material."""

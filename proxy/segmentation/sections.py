@@ -347,6 +347,9 @@ def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]
     if not group:
         return
     start, end = group[0][0], group[-1][1]
+    if text[group[-1][0]] == ">" and shapes.quoted([text[a:b] for a, b in group]):
+        yield start, end
+        return
     if len(group) > 4 and shapes.data(text[start:end]):
         first = sentences.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："
         last = sentences.asks(text[slice(*group[-1])])

@@ -20,6 +20,7 @@ _ORDERS = re.compile(
         tell show analy[sz]e identify translate classify make do don't always never remember ensure keep respond reply
         output please consider think follow cite quote only if evaluate rate rewrite act ignore let's let now given
         based read your you wait put avoid include limit speak refuse note review fix implement add reconstruct draft
+        migrate port convert refactor rename debug optimi[sz]e
         state decide when_(?:you|the_user|asked|answering|responding|writing|citing) today's
         antworte antworten beantworte beantworten nutze verwende schreibe fasse bitte nenne erkläre gib du sie
         réponds répondez utilise utilisez rédige résume cite donne tu vous ne
@@ -102,6 +103,7 @@ _FORMAT = re.compile(
     re.IGNORECASE,
 )
 _ORDERS_FORMAT = re.compile(r"\b(?:respond|return|output|formatted|as follows|like this|such as)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^\W\d_]+[,']? [^\W_]|[\u2e80-\U0010ffff]{4}")
 _PLACEHOLDER = re.compile(r"\$\{|\{\{|\{[a-z_]{2,30}\}|<[a-z_ ]{3,30}>")
 _NAMED = re.compile(
     r"\b(?:[Yy]ou are|[Yy]our name is|[Aa]ssistant is|I am|named|called|[Dd]u bist|Sie sind|[Tt]u es|[Vv]ous êtes"
@@ -120,9 +122,14 @@ def _sample(text: str) -> str:
 def asks(text: str) -> bool:
     """Whether it reads as a question: it ends with a question mark (a closing quote may follow) or asks in words."""
     tail = text[-160:].rstrip("\"'”’»」』)* \n")
-    if tail and tail[-1] in _QUESTION_MARKS:
-        return True
+    if tail and (tail[-1] in _QUESTION_MARKS or (tail[-1] == ";" and "\u0370" <= tail[-2:-1] < "\u0400")):
+        return True  # in Greek, a semicolon is a question mark
     return len(text) <= 400 and (any(mark in text for mark in _QUESTION_MARKS) or bool(_ASKS.match(text)))
+
+
+def said(text: str) -> bool:
+    """Whether it is a sentence, no row of data and no line of code."""
+    return bool(_SENTENCE.match(text)) and text[-1] in ".!:。"
 
 
 def addressed(text: str, *, strictly: bool = False) -> bool:

@@ -50,10 +50,13 @@ def members(texts: Sequence[str], listed: int = LONG_ITEM) -> list[bool]:
 
 
 def inside(text: str, listed: int) -> bool:
-    """Whether most lines of one paragraph begin alike, so that each of them would be a paragraph of a run."""
+    """Whether most lines of one paragraph begin alike, so that each of them would be a paragraph of a run, or are
+    quoted from a mail."""
     if text.count("\n", 0, _READ) < _FEWEST - 1:
         return False
     rows = [row for line in text[:_READ].split("\n") if (row := line.strip())]
+    if shapes.quoted(rows):
+        return True
     first, last = chat(rows)
     return len(rows) >= _FEWEST and max(sum(alike(rows, listed)), last - first) >= 0.7 * len(rows)
 
@@ -61,7 +64,7 @@ def inside(text: str, listed: int) -> bool:
 def _form(text: str) -> str:
     """The way in which a paragraph begins; empty where it has no mark."""
     if _MARKED.match(text[:60]):
-        return "mark"
+        return "" if labels.steps(text) else "mark"
     match = _LISTED.match(text[:20])
     return (match.lastgroup or "") if match else ""
 

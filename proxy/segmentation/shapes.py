@@ -12,6 +12,12 @@ _WORDS_OF_CODE = (
     "import|from|def|class|return|if|for|while|else|elif|try|except|finally|with|async|await|const|let|var|function"
     "|public|private|static|void|package|use|fn|impl|struct|enum|export|switch|case"
 )
+_LANGUAGE_NAMES = """
+    bash sh zsh fish bat powershell ps1 perl pl awk python py ipython ruby rb lua r julia matlab octave vba vb
+    javascript js jsx typescript ts tsx vue svelte java kotlin kt scala groovy swift c h cpp c++ cc hpp csharp cs c#
+    go golang rust rs zig dart php haskell hs elixir ex erlang clojure clj lisp ocaml fsharp fortran cobol pascal
+    delphi ada asm solidity makefile dockerfile terraform hcl nix css scss"""
+_LANGUAGES = frozenset(_LANGUAGE_NAMES.split())
 _KEYWORD = re.compile(rf"(?:{_WORDS_OF_CODE})\b")
 _CODE = re.compile(
     rf"(?:{_WORDS_OF_CODE}|#include|SELECT|CREATE|INSERT|@\w|//|/\*|\*/|⋮|\d+[:|\t])\b"
@@ -24,10 +30,15 @@ _SURELY_CODE = re.compile(
     r"|@\w+(?:\(|$)|.{2,}(?:\) ?\{|\);|\):)$"
 )
 _DIFF = re.compile(r"diff --git |@@ |\+\+\+ |--- |index [0-9a-f]{4}|[+-](?=\S|\s{2})")
+_NODE = re.compile(r"(?:[-*+|├└─ ]{1,8})?\[[\w:.-]{1,12}\] ?[^\W\d_]")
 _NUMBERED = re.compile(r"\d{1,6}(?:[:|│→]|\t|\s{2})")
 _FILE_NAME = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"[\d ]*\d")
+
+
+_PROSE = 200  # characters of a row, on average, from which it is a paragraph
+_NODES = 8  # rows of the tree of a page, at least
 
 
 def rows_of(text: str) -> list[str]:
@@ -51,6 +62,8 @@ def transcript(rows: list[str]) -> bool:
 
 
 def _tabular(rows: list[str]) -> bool:
+    if _paragraphs(rows):
+        return False
     for mark in (",", ";", "\t", "|"):
         counts = [row[:2000].count(mark) for row in rows]
         usual = max(set(counts), key=counts.count)
@@ -59,12 +72,24 @@ def _tabular(rows: list[str]) -> bool:
     return False
 
 
+def _paragraphs(rows: list[str]) -> bool:
+    """Whether the rows are paragraphs: long, and most of them end as a sentence does."""
+    ended = sum(1 for row in rows if row.rstrip("\"'”’»」)")[-1:] in (".", "!", "?", "。"))
+    return ended >= 0.6 * len(rows) and sum(map(len, rows)) >= _PROSE * len(rows)
+
+
 def _alike(rows: list[str]) -> bool:
     """Whether most rows begin with the same pattern of letters, digits and punctuation, as records of a log do."""
     looks = [_LETTERS.sub("a", _DIGITS.sub("0", row[:24])) for row in rows]
     usual = max(set(looks), key=looks.count)
     plain = usual.replace("a", "").replace(" ", "") in ("", ",") or usual[0] in "-*•>#0"
-    return len(rows) >= 8 and not plain and looks.count(usual) >= 0.5 * len(rows)
+    prose = usual[0] in "[(【" and _paragraphs(rows)
+    return len(rows) >= 8 and not plain and not prose and looks.count(usual) >= 0.5 * len(rows)
+
+
+def language(title: str) -> bool:
+    """Whether what stands behind the ticks of a fence is the name of a programming language."""
+    return title[:20].casefold() in _LANGUAGES
 
 
 def keyword(line: str) -> bool:
@@ -76,6 +101,8 @@ def code(rows: list[str]) -> bool:
     """Whether it is source code or a diff."""
     if len(rows) < 3:
         return False
+    if rows[0].startswith(("#!", "<?php", "#include ")):
+        return True
     surely = sum(1 for row in rows if _SURELY_CODE.match(row[:160]))
     return _share(_CODE, rows) >= 0.35 or surely >= max(3, 0.12 * len(rows)) or _diff(rows)
 
@@ -101,13 +128,26 @@ def jsonlike(text: str) -> bool:
     return framed and text.count('"', 0, 2000) + text.count("'", 0, 2000) >= 4
 
 
+def tree(rows: list[str]) -> bool:
+    """Whether it is the tree of a page: short rows, most of which begin with an id in brackets and a role."""
+    return len(rows) >= _NODES and sum(map(len, rows)) < 90 * len(rows) and _share(_NODE, rows) >= 0.7
+
+
+def quoted(rows: list[str]) -> bool:
+    """Whether it is quoted from another mail."""
+    return len(rows) >= 2 and sum(1 for row in rows if row[0] == ">") >= 0.6 * len(rows)
+
+
 def data(text: str) -> bool:
     """Whether it is machine-made: rows of a table, a log, a trace, a transcript, JSON, code, HTML."""
-    if jsonlike(text) or text[:200].lstrip().casefold().startswith(("<!doctype", "<html", "traceback (most")):
+    head = text[:300].lstrip().casefold()
+    if jsonlike(text) or head.startswith(("<!doctype", "<html")) or "traceback (most recent" in head:
         return True
     rows = rows_of(text)
+    if quoted(rows):
+        return True
     if len(rows) < 4:
         return False
     stamped = sum(1 for row in rows if _STAMP.search(row[:80])) >= 0.7 * len(rows)
     numbered = _share(_NUMBERED, rows) >= 0.7
-    return stamped or numbered or _alike(rows) or _tabular(rows) or transcript(rows) or code(rows)
+    return stamped or numbered or tree(rows) or _alike(rows) or _tabular(rows) or transcript(rows) or code(rows)

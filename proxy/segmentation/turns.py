@@ -11,6 +11,7 @@ from proxy.segmentation.documents import Piece, documents
 from proxy.segmentation.markers import stripped
 from proxy.segmentation.marks import marked
 from proxy.segmentation.pieces import cut
+from proxy.segmentation.printed import fenced
 from proxy.wire import ChatRequest, Field
 
 _OBSERVED = re.compile(
@@ -22,6 +23,7 @@ _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]
 _LONGEST_QUESTION = 4000
 _LONGEST_EXAMPLE = 700
 _LEAST_ATTACHED = 300
+_SYSTEM = ("system", "developer")
 _FEW_LINES = 6  # a part with more has a structure of its own
 
 
@@ -33,6 +35,7 @@ class _Thread:
     turn: tuple[int, ...]
     count: int
     observed: frozenset[int]
+    printed: frozenset[int]  # system messages that hold what a program printed, for the assistant who ran it
     shown: frozenset[int]
     aside: frozenset[int]  # said by other named participants than the one who spoke last
 
@@ -62,6 +65,11 @@ def _thread(request: ChatRequest) -> _Thread:
         for i, role in enumerate(roles)
         if role == "user" and "assistant" in roles[max(0, i - 1) : i] and _OBSERVED.match(texts[i])
     )
+    printed = frozenset(
+        i
+        for i, role in enumerate(roles)
+        if role in _SYSTEM and "assistant" in roles[max(0, i - 1) : i] and "```" in texts[i] and fenced(texts[i])
+    )
     shown = _shown(request, texts)
     turn: list[int] = []
     count, answered = 0, True
@@ -69,13 +77,13 @@ def _thread(request: ChatRequest) -> _Thread:
         if role == "user" and i not in observed and i not in shown:
             count += answered
             answered = False
-        elif role not in ("user", "system", "developer"):
+        elif role not in ("user", *_SYSTEM):
             answered = True
         turn.append(count - 1)
     for i in range(len(roles) - 2, -1, -1):  # a system message belongs to the user turn that it stands before
-        if roles[i] in ("system", "developer") and roles[i + 1] in ("system", "developer", "user"):
+        if i not in printed and roles[i] in _SYSTEM and roles[i + 1] in (*_SYSTEM, "user"):
             turn[i] = turn[i + 1]
-    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, shown, _aside(request))
+    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, printed, shown, _aside(request))
 
 
 def _aside(request: ChatRequest) -> frozenset[int]:
@@ -155,6 +163,8 @@ def _attached(field: Field, request: ChatRequest) -> bool:
 def _role(field: Field, thread: _Thread) -> str:
     if field.message in thread.observed:
         return "tool"
+    if field.message in thread.printed:
+        return "shell"
     return "system" if field.role == "developer" else field.role
 
 
