@@ -31,12 +31,12 @@ _ID = re.compile(
     r"|(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b)"
     r"|(?=[0-9a-f]{8})(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b))"
 )
-_CITATION = re.compile(
-    r"(?<!\w)#\d{1,9}\b|\*?\[\d{1,5}\]<\w{0,12}|(?<!\w)\[{1,2}\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]{1,2}"
-    r"|\[\d{1,3}(?:, ?\d{1,3}){0,6}\]"
-    r"|【[^】\n]{1,20}】|^[ \t]{0,8}\d{1,6}\|",
-    re.MULTILINE,
+_CITATION = re.compile(  # every alternative begins with a plain character, for which `re` searches fast
+    r"#(?<!\w#)\d{1,9}\b|\*\[\d{1,5}\]<\w{0,12}|\[\d{1,5}\]<\w{0,12}"
+    r"|\[(?<!\w\[)\[?\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]{1,2}"
+    r"|\[\d{1,3}(?:, ?\d{1,3}){0,6}\]|【[^】\n]{1,20}】"
 )
+_NUMBERED_ROW = re.compile(r"^[ \t]{0,8}\d{1,6}\|", re.MULTILINE)
 _PARTS = _any(
     """Art Article Artikel Artículo Articulo Artigo Articolo Artykuł Section Sec Clause Chapter Rule Regulation Schedule
     Annex Appendix Kapitel Abschnitt Ziffer Absatz Anlage Chapitre Annexe Sección Cláusula Capítulo Anexo Seção
@@ -105,10 +105,8 @@ _BULLET = re.compile(r"^[ \t]{0,8}[-*•] (?=[^\n]{80})", re.MULTILINE)  # of an
 _LINE_LABEL = re.compile(
     r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
 )
-_JOINTS = ("; ", "| ", "• ", "¶ ", "--- ", "*** ", "### ", "=== ")
-_JOINT = re.compile(
-    r"(?:(?<=[\w.!?)\"'])[;|] ?|(?<=\S) (?:[•¶|]|[-*#=]{3}) )(?=[¿¡\"'«“]?[A-ZÀ-ÞΑ-ΩА-Я][^\W\d_]{0,20} )"
-)
+_JOINTS = (";", "|", "•", "¶", "---", "***", "###", "===")
+_JOINT = re.compile(r"(?:[;|•¶]|[-*#=]{3}) ?(?=[¿¡\"'«“]?[A-ZÀ-ÞΑ-ΩА-Я][^\W\d_]{0,20} )")
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
 _CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
@@ -140,7 +138,8 @@ _Gated = tuple[re.Pattern[str], tuple[str, ...]]
 _ALWAYS: tuple[_Gated, ...] = (
     (_ADDRESS, ("://", "@", "www.", "WWW.")),
     (_ID, tuple("0123456789")),
-    (_CITATION, ("[", "【", "#", "|")),
+    (_CITATION, ("[", "【", "#")),
+    (_NUMBERED_ROW, ("|",)),
     (_KEYED, ('"', "'")),
     (_COLUMNS, ('": [', "': [", '":[', "':[", "': (")),
     (_HEADER, _COLONS),
@@ -179,7 +178,9 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
 
 def _joints(text: str) -> list[Span]:
     """The marks that join texts into one: the same few signs between sentences, again and again, far apart."""
-    found = [m.span() for m in _JOINT.finditer(text)] if any(map(text.__contains__, _JOINTS)) else []
+    if max(map(text.count, _JOINTS)) < _SEVERAL:
+        return []
+    found = list(_matches(_JOINT, text))
     return found if len(found) >= _SEVERAL and len(text) >= _JOINED * len(found) else []
 
 

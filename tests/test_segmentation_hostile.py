@@ -33,6 +33,12 @@ HOSTILE = {
     "closed at the end": 'Context:\n"\n' + "[\n" * 100_000 + "]",
     "outputs": "Output:\n" + "Output: c\n" * 30_000,
     "names": "ann: b\nbo: c\n" * 20_000,
+    "labels before quotes": 'chunk: """\na\n"""\n' * 6_000,
+    "never closed quotes": 'chunk: """\na\n' * 9_000,
+    "quoted mails": "> > a b.\n" * 40_000,
+    "nodes of a page": "[1] link a\n" * 40_000,
+    "steps": "```\nStep 1: a\n" * 9_000,
+    "joints": "; A a" * 60_000,
     "one rule and headings": "Answer.\n" + "# a\n" * 30_000 + "---\n" + "word " * 1_000,
 }
 

@@ -198,7 +198,7 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
     if head.startswith(("```", "~~~", '"""', "'''")) and (b - a <= 120):
         ticks = len(head) - len(head.lstrip(head[0]))
         return [Marker(a, b, Form.FENCE, head[ticks:].strip("`~ "), level=head[:ticks])]
-    if opened := _opening_fence(text, a, b):
+    if text[b - 1] in "\"'`" and (opened := _opening_fence(text, a, b)):
         return opened
     if _is_rule(head, b - a):
         return [Marker(a, b, Form.RULE, "", level=f"{head[0]}{b - a}")]

@@ -1,6 +1,7 @@
 """Cuts one text into pieces of a kind: what its sections say, and, where they say nothing, what it looks like."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -65,7 +66,8 @@ def cut(text: str, role: str) -> list[Piece]:
     asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in sections)
     answers = sum(1 for s in sections if s.meaning is Meaning.ANSWER and s.closed)
     persona = sentences.persona(text) if role == "system" else ""
-    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers, persona).run())
+    titles = Counter(s.title for s in sections if not s.marker)
+    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers, titles, persona).run())
     return list(apart(text, pieces, last_word=role == "user"))
 
 
@@ -89,7 +91,8 @@ def surely(pieces: Iterator[Piece]) -> Iterator[Piece]:
 @dataclass(frozen=True, slots=True)
 class _Cutter:
     """`labelled`: some section holds material; `asked`: some section is the question; `answers`: closed sections that
-    are answers, of which a list of questions and answers has several; `persona`: whom a system text gives its rules."""
+    are answers, of which a list of questions and answers has several; `titles`: how many sections have each title;
+    `persona`: whom a system text gives its rules."""
 
     text: str
     role: str
@@ -97,6 +100,7 @@ class _Cutter:
     labelled: bool
     asked: bool
     answers: int
+    titles: Counter[str]
     persona: str = ""
 
     def run(self) -> Iterator[Piece]:
@@ -145,7 +149,7 @@ class _Cutter:
 
     def again(self, title: str) -> bool:
         """Whether several sections have this title."""
-        return bool(title) and sum(1 for s in self.sections if s.title == title and not s.marker) >= _AGAIN
+        return bool(title) and self.titles[title] >= _AGAIN
 
     def payload(self, section: Section) -> bool:
         """Whether an "input" is long and says nothing to the model: then the task stands elsewhere."""

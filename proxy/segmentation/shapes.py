@@ -38,6 +38,7 @@ _DIGITS = re.compile(r"[\d ]*\d")
 
 
 _PROSE = 200  # characters of a row, on average, from which it is a paragraph
+_RECORDS = 8  # rows of a log, at least
 _NODES = 8  # rows of the tree of a page, at least
 
 
@@ -62,13 +63,11 @@ def transcript(rows: list[str]) -> bool:
 
 
 def _tabular(rows: list[str]) -> bool:
-    if _paragraphs(rows):
-        return False
     for mark in (",", ";", "\t", "|"):
         counts = [row[:2000].count(mark) for row in rows]
         usual = max(set(counts), key=counts.count)
         if usual >= 2 and counts.count(usual) >= 0.7 * len(rows):
-            return True
+            return not _paragraphs(rows)
     return False
 
 
@@ -80,11 +79,13 @@ def _paragraphs(rows: list[str]) -> bool:
 
 def _alike(rows: list[str]) -> bool:
     """Whether most rows begin with the same pattern of letters, digits and punctuation, as records of a log do."""
+    if len(rows) < _RECORDS:
+        return False
     looks = [_LETTERS.sub("a", _DIGITS.sub("0", row[:24])) for row in rows]
     usual = max(set(looks), key=looks.count)
     plain = usual.replace("a", "").replace(" ", "") in ("", ",") or usual[0] in "-*•>#0"
-    prose = usual[0] in "[(【" and _paragraphs(rows)
-    return len(rows) >= 8 and not plain and not prose and looks.count(usual) >= 0.5 * len(rows)
+    alike = not plain and looks.count(usual) >= 0.5 * len(rows)
+    return alike and not (usual[0] in "[(【" and _paragraphs(rows))
 
 
 def language(title: str) -> bool:
@@ -135,7 +136,7 @@ def tree(rows: list[str]) -> bool:
 
 def quoted(rows: list[str]) -> bool:
     """Whether it is quoted from another mail."""
-    return len(rows) >= 2 and sum(1 for row in rows if row[0] == ">") >= 0.6 * len(rows)
+    return len(rows) >= 2 and rows[-1][0] == ">" and sum(1 for row in rows if row[0] == ">") >= 0.6 * len(rows)
 
 
 def data(text: str) -> bool:
