@@ -92,7 +92,7 @@ class _Tasks:
         self._facts = facts
         self._orders = [s for s in segments if s.role in _SYSTEM and s.kind not in MATERIAL]
         self._places = [s.message for s in self._orders]
-        self._said = {turn: task_of(texts) for turn, texts in said.items()}
+        self._said = {turn: task_of(texts, user=True) for turn, texts in said.items()}
         self._ordered: dict[int, Task] = {}
 
     def of(self, segment: Segment) -> Task:

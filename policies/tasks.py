@@ -208,6 +208,14 @@ _STARTS = """alp ano ans ass cat che cla cle com con cop cor cre cri de- dec ded
 _STEMS = frozenset(_STARTS.split())  # the first three letters of every order: to look at them first is faster
 _WORD = {name: re.compile("|".join(alternatives)) for name, alternatives in _WORDS.items()}
 _CLUE = {name: tuple(clue.replace("_", " ") for clue in text.split()) for name, text in _CLUES.items()}
+_CHANGE = re.compile(  # what a user orders where he wants other code than he shows; a question has it elsewhere
+    r"(?:^|[.!?:\n]\s{0,9}|\b(?:please|can you|could you|would you|and|then|bitte|kannst du)\s)"
+    r"(?:add|implement|fix|repair|optimi[sz]e|refactor|rename|remove|replace|change|update|modify|simplify|complete|finish"
+    r"|extend|rework|restructure|speed up|port|migrate|vectori[sz]e|annotate|wrap|split|füge|ergänze|behebe|repariere"
+    r"|implementiere|optimiere|ersetze|entferne|ändere|ajoute[rz]?|corrige[rz]?|répare[rz]?|implémente[rz]?|remplace[rz]?"
+    r"|supprime[rz]?|añade|agrega|arregla|corrija|implementa|optimiza|reemplaza|elimina|adicione|conserte|aggiungi"
+    r"|correggi|sostituisci|voeg|repareer|dodaj|napraw|usuń|добавь|исправь|почини)\s\w"
+)
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 
 
@@ -225,17 +233,19 @@ class Task:
         return Task(self.verbatim or other.verbatim, self.reads_all or other.reads_all, self.edits or other.edits)
 
 
-def task_of(texts: Iterable[str], tools: tuple[str, ...] = ()) -> Task:
-    """The task that these texts set, with these tools on offer."""
-    named = _named("\n".join(t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts))
+def task_of(texts: Iterable[str], tools: tuple[str, ...] = (), *, user: bool = False) -> Task:
+    """The task that these texts set, with these tools on offer. `user`: a user says them, of his own material."""
+    text = "\n".join(t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts).lower()
+    named = _named(text)
+    if user and _CHANGE.search(text):
+        named.add("edits")
     verbatim = next((name for name in _VERBATIM if name in named), "")
     reads_all = next((name for name in _READS_ALL if name in named), "")
     return Task(verbatim, reads_all, "edits" in named or any(_EDITING_TOOL.search(t) for t in tools))
 
 
 def _named(text: str) -> set[str]:
-    """The rows of the tables that speak of this text."""
-    text = text.lower()
+    """The rows of the tables that speak of this text, which is in lower case."""
     starts = (start.end() for start in _START.finditer(text))
     orders = (_ORDER.match(text, at) for at in starts if text[at : at + 3] in _STEMS)
     named = {order.lastgroup for order in orders if order and order.lastgroup}

@@ -49,6 +49,11 @@ EDITS = [
     "Fix the failing tests in these files.",
     "Please fix the notebook cell.",
     "Migrate these modules to the new gauge.",
+    "Add type hints and docstrings.",
+    "Something is wrong with the factor. Please fix it.",
+    "Can you speed up the reading?",
+    "Behebe bitte den Fehler.",
+    "Ajoute des tests pour chaque fonction.",
 ]
 
 
@@ -57,6 +62,13 @@ EDITS = [
 def test_files_that_will_be_edited_stay_however_they_are_shown(name: str, order: str) -> None:
     issue = "<issue>\nThe level is twice what it should be.\n</issue>"
     assert changeable(segments(("user", f"{issue}\n\nHere are the files:\n{SHOWN[name]}\n\n{order}"))) == ""
+
+
+@pytest.mark.parametrize(
+    "asked", ["What does level_3 return?", "How do I change the factor, and where?", "Explain it."]
+)
+def test_files_that_are_asked_about_may_change(asked: str) -> None:
+    assert "value = gauge" in changeable(segments(("user", f"```python\n{FILES}\n```\n\n{asked}")))
 
 
 def test_a_small_result_of_a_tool_stays() -> None:

@@ -137,6 +137,16 @@ def test_a_fence_named_after_a_language_holds_code() -> None:
     assert kind_of(cut(user(f"What does it do?\n\n#!/bin/bash\n{script}\n{script}")), script) is Kind.CODE
 
 
+@pytest.mark.parametrize("label", ["Here are the files:", "Context:", "Dokumente:"])
+@pytest.mark.parametrize("fence", ["```", '"""'])
+def test_what_stands_behind_the_last_fence_is_said(label: str, fence: str) -> None:
+    code = "def level(gauge):\n    value = gauge.read()\n    return value * 2\n" * 4
+    wish = "Flyt tallet til en konstant øverst, så det kan ændres ét sted."
+    for inside in (code, f"{FERRY}\n\n{PASSES}"):
+        found = cut(user(f"<issue>\nIt is off.\n</issue>\n\n{label}\n{fence}\n{inside}\n{fence}\n\n{wish}"))
+        assert kind_of(found, wish) in (Kind.QUESTION, Kind.INSTRUCTION)
+
+
 def test_a_greek_question_ends_with_a_semicolon() -> None:
     parts = [
         {"type": "text", "text": t} for t in (f"### Πλοία\n{FERRY}", f"### Κάρτες\n{PASSES}", "Πότε φεύγει το πλοίο;")

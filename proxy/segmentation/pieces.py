@@ -209,7 +209,7 @@ class _Cutter:
             if self.told(*found[only]):
                 kinds[only], inner = Kind.INSTRUCTION, []
         everywhere = self.role == "system"
-        if inner and self.last_word(found, inner[-1], b):
+        if inner and self.last_word(found, inner[-1], b, kind):
             kinds[inner.pop()] = Kind.QUESTION if self.role == "user" else Kind.INSTRUCTION
         start: int | None = None
         for i, ((c, d), template) in enumerate(zip(found, kinds, strict=True)):
@@ -224,19 +224,22 @@ class _Cutter:
         if start is not None:
             yield from documents(self.text, start, b, kind, title)
 
-    def last_word(self, found: Blocks, i: int, end: int) -> bool:
+    def last_word(self, found: Blocks, i: int, end: int, kind: Kind) -> bool:
         """Whether a block that ends an open section is said to the model after all: the last paragraph of a message
-        that asks for nothing in words that we know, a sentence behind data, a short remark at the end of a system
-        text."""
+        that asks for nothing in words that we know, a sentence behind data, code or a fence, a short remark at the end
+        of a system text."""
         a, b = found[i]
-        if i == 0 or b != end or shapes.data(self.text[a:b]):
+        closed = kind is Kind.CODE or self.text[max(0, a - 9) : a].rstrip().endswith(("```", '"""', "'''"))
+        if (i == 0 and not closed) or b != end or shapes.data(self.text[a:b]):
             return False
         if self.role == "system":
             return b - a <= _PROPERTY // 2
         if self.role != "user" or b - a > _LAST_WORD or self.text[end:].strip():
             return False
-        behind_data = sentences.said(self.text[a:b]) and shapes.data(self.text[found[0][0] : found[i - 1][1]])
-        return behind_data or (not self.asked and not self.spoken())
+        said = sentences.said(self.text[a:b])
+        if said and (closed or shapes.data(self.text[found[0][0] : found[i - 1][1]])):
+            return True
+        return i > 0 and not self.asked and not self.spoken()
 
     def spoken(self) -> bool:
         """Whether some text outside of the material asks or orders."""
