@@ -45,6 +45,22 @@ def test_what_a_program_printed_is_tool_output_though_a_system_message_holds_it(
     assert next(s for s in found if s.kind is Kind.TOOL_OUTPUT).question == "Why does it not fit?"
 
 
+def test_a_late_system_message_with_a_form_is_instruction() -> None:
+    form = (
+        "Dear guest,\nthank you for the order. It is sent within two days, and you get a mail when it leaves us.\n" * 5
+    )
+    found = cut(user(WINTER), assistant("At noon."), system(f"Use this template:\n```\n{form}```"), user("And in May?"))
+    assert {s.kind for s in found if s.message == 2} <= {Kind.INSTRUCTION, Kind.OTHER}
+
+
+def test_what_a_user_tells_below_an_error_is_no_material() -> None:
+    told = (
+        "I use version 3 and nothing has changed since last week. My colleague has the same file and no trouble. " * 3
+    )
+    found = cut(user(f"Error:\ncannot open file\n\n{told.strip()}\n\nWhat now?"))
+    assert kind_of(found, told.strip()) in (Kind.INSTRUCTION, Kind.QUESTION)
+
+
 def test_a_late_system_message_of_rules_is_instruction() -> None:
     rules = "From now on:\n- answer in Danish\n- use this form\n```\nSvar: ...\n```\nNever leave it."
     found = cut(user(WINTER), assistant("At noon."), system(rules), user("And in May?"))

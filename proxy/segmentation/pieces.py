@@ -172,6 +172,8 @@ class _Cutter:
             yield Piece(a, b, Kind.INSTRUCTION)
         elif section.fenced or (section.closed and not self.has_template_end(a, b)):
             yield from documents(self.text, a, b, kind, section.title)
+        elif labels.stands_alone(section.title) and not shapes.data(self.text[a:b]):
+            yield from self.unlabelled(list(blocks(self.text, a, b)), "", self.asked)
         else:
             yield from self.trimmed(a, b, kind, section.title)
 
@@ -225,9 +227,8 @@ class _Cutter:
             yield from documents(self.text, start, b, kind, title)
 
     def last_word(self, found: Blocks, i: int, end: int, kind: Kind) -> bool:
-        """Whether a block that ends an open section is said to the model after all: the last paragraph of a message
-        that asks for nothing in words that we know, a sentence behind data, code or a fence, a short remark at the end
-        of a system text."""
+        """Whether a block that ends an open section is said to the model: the last paragraph of a message that asks for
+        nothing in words that we know, a sentence behind data or a fence, a short remark that ends a system text."""
         a, b = found[i]
         closed = kind is Kind.CODE or self.text[max(0, a - 9) : a].rstrip().endswith(("```", '"""', "'''"))
         if (i == 0 and not closed) or b != end or shapes.data(self.text[a:b]):
@@ -236,8 +237,7 @@ class _Cutter:
             return b - a <= _PROPERTY // 2
         if self.role != "user" or b - a > _LAST_WORD or self.text[end:].strip():
             return False
-        said = sentences.said(self.text[a:b])
-        if said and (closed or shapes.data(self.text[found[0][0] : found[i - 1][1]])):
+        if sentences.said(self.text[a:b]) and (closed or shapes.data(self.text[found[0][0] : found[i - 1][1]])):
             return True
         return i > 0 and not self.asked and not self.spoken()
 

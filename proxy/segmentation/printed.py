@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from policies.base import Kind
-from proxy.segmentation import shapes
+from proxy.segmentation import sentences, shapes
 from proxy.segmentation.documents import Piece, documents
 from proxy.segmentation.markers import stripped
 from proxy.segmentation.sections import read
@@ -24,6 +24,9 @@ def fenced(text: str) -> tuple[int, int] | None:
     """The inside of the only fence of a text that is little else."""
     opening = text.find("```", 0, _LEAD)
     begins, closing = text.find("\n", opening) + 1, text.rfind("\n```")
+    lead = text[: max(0, opening)]
+    if sentences.speaks_of_format(lead) or sentences.addressed(lead, strictly=True) or sentences.placeholders(text):
+        return None
     if opening < 0 or not 0 < begins < closing or text.find("\n```", begins, closing) >= 0:
         return None
     return (begins, closing) if closing - begins >= 0.6 * len(text) and text[begins:closing].strip() else None
