@@ -183,7 +183,7 @@ class Engine:
 
 def engines(kind: str, model: Path, reference: str | None) -> list[Engine]:
     found = [Engine("published", [reference, HERE / "engine_published.py", model])] if reference else []
-    precisions = ("fp32",) if kind == "gpt2" else ("int8", "fp32")
+    precisions = ("fp32", "bf16") if kind == "gpt2" else ("int8", "fp32")
     return [*found, *(Engine(p, [sys.executable, HERE / "engine_ours.py", model, p]) for p in precisions)]
 
 
