@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 from compressors.base import Span
 
@@ -15,6 +16,11 @@ _SEVERAL = 3
 _PROSE = 50  # characters of a line, on average, from which lines are sentences
 _JOINED = 200  # characters, on average, between two marks that join texts
 _READ = 20_000  # characters of a text in which labels are looked for
+_FEWEST_CELLS = 2  # marks between the cells of a row
+_CELL = 40  # characters of a cell of the first row of a table, on average
+_BELOW = 3  # rows below the first row of a table, one of which has as many cells
+_OFTEN = 0.7  # share of the lines from which marks are the text itself
+_TITLE = 160  # characters of a line that says what stands behind a mark
 _LONGEST_ROW = 2_000  # characters of a row that are read to tell a table
 
 
@@ -33,9 +39,18 @@ _ID = re.compile(
 )
 _CITATION = re.compile(  # every alternative begins with a plain character, for which `re` searches fast
     r"#(?<!\w#)\d{1,9}\b|\*\[\d{1,5}\]<\w{0,12}|\[\d{1,5}\]<\w{0,12}"
-    r"|\[(?<!\w\[)\[?\^?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]{1,2}"
-    r"|\[\d{1,3}(?:, ?\d{1,3}){0,6}\]|【[^】\n]{1,20}】"
+    r"|\[\[[^\[\]\n]{1,24}\]\]|\[\^[^\[\]\n]{1,24}\]"
+    r"|\[(?<![A-Za-z0-9_]\[)\[?@?[\w.:-]{1,16}(?:, ?[\w.:-]{1,16}){0,6}\]{1,2}"
+    r"|\[\d{1,3}(?:(?:[,;] ?|[-–])\d{1,3}){0,6}\]|\[[^\W\d_]{1,12}[ .#]{1,2}\d{1,4}\]"
+    r"|【[^】\n]{1,60}】|〔[^〕\n]{1,20}〕|［[^］\n]{1,20}］"
 )
+_NOTE = re.compile(  # the same in forms that are rare
+    r"[⁽⁰¹²³⁴-⁹](?<!\w[⁰¹²³⁴-⁹])[⁰¹²³⁴-⁹,⁾]{0,8}|[①-⓿❶-➓]|\^(?:\[\d{1,3}\]|\d{1,3}\^)"
+    r"|\{\{?(?:\w{1,20}[:.-])?\d{1,4}\}\}?|<<[\w .:-]{1,24}>>|[‹⟦＜《〈〖][\w .:-]{1,24}[›⟧＞》〉〗]"
+    r"|（(?:[^\W\d_]{2,14}[ :：#_-]{0,2})?\d{1,4}）|\\cite\w{0,8}\{[^{}\n]{1,60}\}"
+)
+_SOURCE = re.compile(r"\((?:[^\W\d_]{2,14}(?: et al\.?)?[ :#_.,-]{1,3})?\d{1,4}[a-z]?(?:, ?\d{1,4}){0,4}\)")
+_TARGET = re.compile(r"\]\([^()\s]{1,300}\)")
 _NUMBERED_ROW = re.compile(r"^[ \t]{0,8}\d{1,6}\|", re.MULTILINE)
 _PARTS = _any(
     """Art Article Artikel Artículo Articulo Artigo Articolo Artykuł Section Sec Clause Chapter Rule Regulation Schedule
@@ -109,15 +124,39 @@ _JOINTS = (";", "|", "•", "¶", "---", "***", "###", "===")
 _JOINT = re.compile(r"(?:[;|•¶]|[-*#=]{3}) ?(?=[¿¡\"'«“]?[A-ZÀ-ÞΑ-ΩА-Я][^\W\d_]{0,20} )")
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
 _QUESTION = re.compile(r"(?:^|(?<=[.!?。！？\n]))[^.!?。！？؟\n]{2,300}[?？؟]", re.MULTILINE)
+_GAP = re.compile(r"\S {2,}(?=\S)")
 _CELLS = re.compile(r"\"?\d{1,6}\"?[,;|\t](?: ?[^,;|\t\n]{1,60}[,;|\t])?")
 _FIGURES = re.compile(r"\d+")
 _FENCE = re.compile(r"^[ \t]*```[^\n]{0,80}\n", re.MULTILINE)
-_SPEAKER = re.compile(
-    r"^[ \t>*-]{0,4}(?:\[\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4},?[ T]{1,2}\d{1,2}:\d{2}(?::\d{2})?\][ -–]{0,3}(?![A-Z]{4})"
-    r"|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?[\])]?[ -–]{0,3})?"
-    r"(?:@[\w.-]{1,40}|[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)(?:\*\*)?[ ]?"
-    r"[:：](?=\s|[^\x00-\x7f])",
+_LEVELS = "DEBUG|INFO|NOTICE|WARN|ERROR|CRITICAL|FATAL|TRACE|SEVERE"
+_TIMED = (  # a date or a time in any form, with brackets or without; of a chat, not of a log with its levels
+    r"(?>(?:[\[(<{](?=[^\n]{0,40}\d[:.h]\d\d)[^\[\](){}<>\n]{4,50}[\])>}]"
+    r"|\d{1,2}\.? [^\W\d_]{3,10}\.?,? \d{4},? ?(?:[^\W\d_]{1,4} )?\d{1,2}[:.h]\d\d(?::\d\d)?"
+    r"|(?=\d{1,4}[-/.:h]\d)[\d:./h, TZ+-]{4,24}(?: ?[apAP]\.?[mM]\.?(?=\W))?)[ \t|,–—-]{0,4})"
+    rf"(?!(?:{_LEVELS}))"
+)
+_NAMED = r"(?:@[\w.-]{1,40}|[^\W\d_a-z][\w .'’()-]{0,40}?|user|human|assistant|system|ai|bot|agent|customer)"
+_SPEAKER = re.compile(rf"^[ \t>*-]{{0,4}}{_NAMED}(?:\*\*)?[ ]?(?:[:：](?=\s|[^\x00-\x7f])|[>›»](?=\s))", re.MULTILINE)
+_TIMED_SPEAKER = re.compile(
+    rf"^[ \t>*-]{{0,4}}(?:{_TIMED}(?:\*\*)?(?:<[^<>\n]{{1,40}}>|(?:{_NAMED}|[^\W\d_][\w.'’-]{{0,20}})(?:\*\*)?"
+    r" ?(?:[:：](?:\*\*)?(?=\s|[^\x00-\x7f])|[>›»|](?=\s)|$))"
+    r"|<[^\W\d_][^<>\n=/]{0,40}>(?= \w)(?![^\n]{0,200}</)"
+    r"|[@*]{0,2}[^\W\d_][\w .'’-]{0,40}?[*]{0,2}[ ,|–—-]{1,4}[\[(]?(?=[^\n]{0,20}\d[:.h]\d\d)\d[\d:./, -]{3,24}"
+    r"(?: ?[apAP]\.?[mM]\.?)?[\])]?(?:$|[:：>](?=\s)))",
     re.MULTILINE,
+)
+_CLOCK = re.compile(r"\d[:.h]\d\d")
+_OWN_LABEL = re.compile(  # the name of who speaks, where a message or a text begins
+    r"\s{0,9}(?:[\[<(]{1,2}[^\W\d_][\w .'’-]{0,30}[\]>)]{1,2}[:：]?(?=\s)"
+    r"|[*_@]{0,3}[^\W\d_][\w .'’()-]{0,30}[*_]{0,3}(?:[:：][*_]{0,3}(?=\s|[^\x00-\x7f])|>(?=\s)))"
+)
+_PARAGRAPH_LABEL = re.compile(r"\n\n[*_@]{0,3}[^\W\d_a-z][\w .'’-]{0,30}[*_]{0,3}[:：](?=\s|[^\x00-\x7f])")
+_SIGNS = "`\"'«»“”„‟‘’‚‹›「」『』《》"
+_MARKER = re.compile(  # a line that is an identifier, or begins with two signs, or stands in brackets
+    r"[ \t]{0,8}(?:_{2}\w{1,60}|[A-Za-z][A-Za-z0-9]{0,30}(?:[_-][A-Za-z0-9]{1,30}){2,8}|[A-Z]{2,30}_[A-Z0-9_]{1,40}"
+    r"|[A-Z][a-z]{1,20}(?:[A-Z][a-z0-9]{1,20}){2,5}|#\w{1,40}|\\\w{1,20}(?:[{\[][^\n]{0,60}[}\]])?"
+    r"|(?!</|\*\* )[^\w\s\"'(\[«“‘¿¡.…├└│]{2}[^\n]{0,80}(?<![.!?;,])"
+    r"|[\[{(]{1,3}[^\[\]{}()\"'\n]{1,60}[\]})]{1,3})[:：]?\s{0,4}$"
 )
 _ALARM = re.compile(  # "\n" ends a line, and so do the two characters that stand for it in JSON
     r"(?:^|(?<=\\n))(?:(?:[^\\\n]|\\(?!n)){0,200}?\b)??(?:\w{0,40}error|\w{0,40}exception"
@@ -132,13 +171,18 @@ _ALARMS = (  # one of them stands in every match
     *("denied", "refused", "timeout", "time out", "timed", "reason"),
 )
 
+_ENDS = ("", ".", "!", "?", ",", ";", "。", "…")
+_SAYS = (":", "：", ">", "›", "»")
 _COLONS = (":", "：", "=")
 _Gated = tuple[re.Pattern[str], tuple[str, ...]]
 # Each with what stands in every text that it matches: to look for that first is many times faster.
 _ALWAYS: tuple[_Gated, ...] = (
     (_ADDRESS, ("://", "@", "www.", "WWW.")),
     (_ID, tuple("0123456789")),
-    (_CITATION, ("[", "【", "#")),
+    (_CITATION, ("[", "【", "#", "〔", "［")),
+    (_SOURCE, ("(",)),
+    (_TARGET, ("](",)),
+    (_NOTE, ("（", "{", "^", "<<", *"⁽⁰¹²³⁴⁵⁶⁷⁸⁹‹⟦＜《〈〖①②❶❷")),
     (_NUMBERED_ROW, ("|",)),
     (_KEYED, ('"', "'")),
     (_COLUMNS, ('": [', "': [", '":[', "':[", "': (")),
@@ -152,6 +196,7 @@ _IN_TEXT: tuple[_Gated, ...] = (
     (_FROM, (")",)),
     (_POST, ("(", "[", "#")),
     (_BULLET, ("- ", "* ", "• ")),
+    (_PARAGRAPH_LABEL, ("\n\n",)),
     (_HEADING, ("#", "*", ">", *_COLONS)),
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),
 )
@@ -165,15 +210,17 @@ def holes(text: str, *, code: bool) -> Iterator[Span]:
     if not code:
         yield from _fenced(text)
         yield from _joints(text)
-        yield from _column_names(text)
+        yield from _markers(text)
         asked = list(_matches(_QUESTION, text)) if any(mark in text for mark in "?？؟") else []
         if len(asked) <= _FEW_QUESTIONS:  # more of them are a list of questions and answers, or a chat
             yield from asked
+    yield from _column_names(text, code)
+    yield from _edges(text, "`" if code else _SIGNS)
     tags = list(_matches(_TAG, text)) if "<" in text else []
     if len(tags) <= _FEW_TAGS:  # more of them are a page of HTML
         yield from tags
         yield from _matches(_TAGGED, text) if tags else ()
-    yield from _of_lines(text)
+    yield from _of_lines(text, code)
 
 
 def _joints(text: str) -> list[Span]:
@@ -184,16 +231,46 @@ def _joints(text: str) -> list[Span]:
     return found if len(found) >= _SEVERAL and len(text) >= _JOINED * len(found) else []
 
 
-def _of_lines(text: str) -> Iterator[Span]:
+def _of_lines(text: str, code: bool) -> Iterator[Span]:
     """The rare lines of a log, which are what it is read for; the names of those who speak."""
     rows = text.count("\n") + text.count("\\n") + 1  # a log may stand in a JSON string
     low = text.lower() if rows >= _FEW_ROWS else ""
     alarms = list(_matches(_ALARM, text)) if any(map(low.__contains__, _ALARMS)) else []
     if len(alarms) <= max(2, 0.2 * rows):
         yield from alarms
-    names = list(_matches(_SPEAKER, text)) if ":" in text or "：" in text else []
+    names = list(_matches(_SPEAKER, text)) if any(map(text.__contains__, _SAYS)) else []
     if len(names) >= 0.5 * text.count("\n") + 0.5:
         yield from names
+    if not code and ("<" in text or _CLOCK.search(text)):
+        timed = list(_matches(_TIMED_SPEAKER, text))
+        yield from timed if len(timed) >= min(_SEVERAL, 0.5 * rows) else ()
+
+
+def _edges(text: str, signs: str) -> Iterator[Span]:
+    """The name before which a text begins; the quoting signs at its ends, which may belong to what stands around it."""
+    if signs == _SIGNS and (label := _OWN_LABEL.match(text[:80])):
+        yield label.span()
+    opened = len(text) - len(text.lstrip(signs))
+    closed = len(text.rstrip(signs))
+    if opened:
+        yield 0, opened
+    if closed < len(text):
+        yield closed, len(text)
+
+
+def _markers(text: str) -> Iterator[Span]:
+    """The lines that only mark where something begins or ends, and the short line before and behind each, which says
+    what it is."""
+    rows = list(accumulate((len(row) + 1 for row in text.split("\n")), initial=0))
+    found = [(a, b - 1) for a, b in pairwise(rows) if 2 < b - a <= _TITLE and _MARKER.match(text[a : b - 1])]
+    yield from found
+    if len(found) > _OFTEN * text.count("\n"):
+        return
+    for a, b in found:
+        begins = text.rfind("\n", max(0, a - _TITLE), max(0, a - 1)) + 1
+        for c, d in ((begins, a - 1), (b + 1, text.find("\n", b + 1, b + _TITLE))):
+            if 0 < d - c <= _TITLE and "|" not in text[c:d] and text[c:d].strip()[-1:] not in _ENDS:
+                yield c, d
 
 
 def recurring(texts: Sequence[str]) -> list[tuple[Span, ...]]:
@@ -242,22 +319,43 @@ def _line(text: str, *, first: bool) -> Span:
     return text.rfind("\n") + 1, len(text)
 
 
-def _column_names(text: str) -> Iterator[Span]:
-    """The first row of a table, and the rule below it; the first cells of a row that stands alone."""
-    if "\n" not in text and (row := _CELLS.match(text)):
-        yield row.span()
-    first, second, *_ = [*text[: 3 * _LONGEST_ROW].split("\n", 4), "", ""]
-    if not second.strip():
+def _column_names(text: str, code: bool) -> Iterator[Span]:
+    """The first row of each table, and the rule below it; the first cells of a row that stands alone."""
+    if "\n" not in text:
+        if not code and (row := _CELLS.match(text)):
+            yield row.span()
         return
+    rows = [row.strip() for row in text.split("\n")]
+    first = next((i for i, row in enumerate(rows) if row), 0)
     for mark in ("|", "\t", ";", ","):
-        cells = first.count(mark)
-        if cells >= 2 and second.count(mark) == cells and not first.rstrip().endswith("."):
-            ruled = not any(c.isalnum() for c in second)
-            yield 0, len(first) + (1 + len(second) if ruled else 0)
-            return
-    gaps = len(re.findall(r"\S {2,}(?=\S)", first[:_LONGEST_ROW]))
-    if gaps >= 2 and len(re.findall(r"\S {2,}(?=\S)", second[:_LONGEST_ROW])) >= gaps - 1:
-        yield 0, len(first)
+        if text.count(mark) >= 2 * _FEWEST_CELLS:
+            head = first + 1 if code and mark == "," else len(rows)  # code is full of commas
+            yield from _heads(text, rows[: head + _BELOW], mark, head)
+    gaps = len(_GAP.findall(rows[first][:_LONGEST_ROW]))
+    second = rows[first + 1][:_LONGEST_ROW] if first + 1 < len(rows) and not code else ""
+    if gaps >= 2 and len(_GAP.findall(second)) >= gaps - 1:
+        yield 0, text.find(rows[first]) + len(rows[first])
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _heads(text: str, rows: Sequence[str], mark: str, head: int) -> Iterator[Span]:
+    """The rows, of the first `head`, with which tables begin of which this mark parts the cells."""
+    counts = [row.count(mark) for row in rows]
+    at = 0
+    for i, (row, cells) in enumerate(zip(rows[:head], counts, strict=False)):
+        end = _line_end(text, at)
+        if cells >= _FEWEST_CELLS and row[-1] not in ".:" and (i == 0 or counts[i - 1] < _FEWEST_CELLS):
+            below = counts[i + 1 : i + 1 + _BELOW]
+            strictly = mark == "," and any(rows[:i])  # lines of prose have commas too
+            alike = below[:2].count(cells) == len(below[:2]) > 0 if strictly else max(below, default=0) >= cells
+            if alike and len(row) <= _CELL * (cells + 1):
+                ruled = i + 1 < len(rows) and rows[i + 1] and not any(c.isalnum() for c in rows[i + 1])
+                yield at, _line_end(text, end + 1) if ruled else end
+        at = end + 1
 
 
 def _fenced(text: str) -> Iterator[Span]:

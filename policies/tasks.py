@@ -11,7 +11,7 @@ from dataclasses import dataclass
 _READ = 8_000  # characters of each end of a text that are read
 
 
-_ASKED = r"(?:please|to|you|and|then|can you|could you|must|should|will|i want you to|let's|bitte)"
+_ASKED = r"(?:please|to|you|and|or|then|can you|could you|must|should|will|i want you to|let's|bitte)"
 _START = re.compile(rf"^|[.!?:;,\n。！]\s*|\b{_ASKED}\s+")  # an order begins behind it
 _NOT_A_QUESTION = r"(?!(?:\W+\w+){0,6}\W+(?:questions?|quer(?:y|ies)|follow-?\s?ups?)\b)"
 _WRITING = (
@@ -25,7 +25,7 @@ _JUDGED = (
 _SHORT = r"(?:an? (?:short|brief|concise|single)|titles?|labels?|summar(?:y|ies)|commit messages?|search quer(?:y|ies))"
 _KEPT = r"(?:verbatim|word[- ]for[- ]word|unchanged)"
 _MAIL = r"\b(?:e-?mails?|messages?|letters?|reviews?|comments?|tickets?|inquir(?:y|ies))\b"
-_VERBATIM = ("translate", "rewrite", "judge", "write code", "copy")
+_VERBATIM = ("translate", "rewrite", "revise", "judge", "write code", "copy")
 _READS_ALL = ("extract", "write", "classify")
 _FORMATS = r"(?:csv|tsv|json|ya?ml|xml|html|markdown|latex|sql|tab(?:le|elle|leau|la|ela|ella))"
 _CODE = (
@@ -77,9 +77,18 @@ _ORDERS = {
     ],
     "classify": [r"(?:classify|categori[sz]e|label|tag|detect|moderate)\b"],
 }
+_TEXT = (
+    r"(?:texts?|code|passages?|regions?|lines?|snippets?|selection|paragraphs?|sentences?|blocks?|functions?|content)"
+)
+_GIVEN = r"(?:selected|given|provided|highlighted|marked|pasted|supplied|chosen|quoted|enclosed|submitted)"
+_ALTER = (
+    r"(?:rewrit|edit|replac|transform|improv|refactor|chang|modif|correct|fix|refin|revis|shorten|expand|adapt|adjust"
+    r"|restructur|rephras|reword|updat|convert|clean|optimi[sz]|alter)\w*"
+)
 _WORDS = {
     "copy": [  # nothing of the material may be lost
-        rf"(?<!n't )(?<!not )(?<!ever )(?<!ly )\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep)\b"
+        rf"(?<!n't )(?<!not )(?<!ever )(?<!ly )(?<!avoid )(?<!without )"
+        rf"\b(?:preserv\w+|repeat\w*|reproduc\w+|return\w*|rewrit\w+|keep)\b"
         rf"[^.\n]{{0,60}}\b{_KEPT}\b(?! quot)",
         r"\b(?:don'?t|do not|never|not|without|rather than) (?:to )?(?:(?:summari[sz]\w+|condens\w+|shorten\w*"
         r"|abridg\w+)\b(?! (?:your|the) (?:answer|reply|response))"
@@ -114,6 +123,22 @@ _WORDS = {
         r"\böversätt\b|\boversett\b|\boversæt\b|\bkäännä\b|\bpřelož\w*|\bfordítsd\b|\bdịch (?:sang|đoạn|văn)|μετάφρασ",
         r"przetłumacz|переведи|переклад|преведи|\bçevir|ترجم|תרגם|अनुवाद|terjemahkan|แปลเป็น|แปลข้อ",
         r"翻訳して|翻訳(?:者|家)|翻译(?:成|为|以下|下面|这|：|:)|번역",
+    ],
+    "revise": [  # what is shown or selected comes out again, changed
+        rf"\b{_ALTER}\b[^.\n]{{0,40}}\b{_GIVEN} (?:\w+ )?{_TEXT}\b",
+        rf"\b{_ALTER}\b[^.\n]{{0,40}}\b{_TEXT} (?:that )?(?:(?:i|the user|users|they|is|are|was|i have) ){{0,2}}"
+        r"(?:provides?|gives?|sends?|selects?|pastes?|highlights?|marks?|submits?|below|selected|given|pasted"
+        r"|provided)\b",
+        rf"\breplacement (?:for|of|{_TEXT})"
+        rf"|\b(?:replac|overwrit)\w+\b[^.\n]{{0,30}}\b(?:selection|region|original {_TEXT})\b",
+        r"\byou are an? (?:\w+ )?(?:text|copy|prose|line|language|style) ?editor\b",
+        r"\b(?:ausgewählt|markiert|selektiert)\w* (?:text|code|stelle|absatz|absätze|bereich|abschnitt)"
+        r"|\b(?:auswahl|markierung) (?:ersetz|änder)|\b(?:texte|code|passage) (?:sélectionné|surligné|fourni)"
+        r"|\b(?:texto|código|fragmento) (?:seleccionado|resaltado|selecionado|marcado)"
+        r"|\b(?:testo|codice) (?:selezionato|evidenziato)|\bgeselecteerde (?:tekst|code)|\bzaznaczon\w+ (?:tekst|kod)"
+        r"|\bвыделенн\w+ (?:текст|код|фрагмент)",
+        r"(?:选中|所选|选定)的?(?:文本|文字|代码|内容|段落)"
+        r"|選択(?:した|された|中の|範囲の?|テキスト)|선택(?:한|된) (?:텍스트|코드|영역|글)",
     ],
     "rewrite": [
         r"\b(?:überarbeit\w+|verbesser\w*|amélior\w+|mejor(?:a|e|ar)|melhor(?:e|ar)|miglior(?:a|are)|verbeter|popraw|ulepsz"
@@ -158,6 +183,12 @@ _WORDS = {
         r"классифицируй|分類|分类|분류",
     ],
     "edits": [
+        r"\b(?:write|writes|insert|inserts|inserted|paste|pasted|put|placed|place|applied)\b[^.\n]{0,60}"
+        r"\b(?:in ?to|in|at|over) (?:the|my|their|your|a|an|this) (?:[\w']+ ){0,3}"
+        r"(?:buffer|editor|cursor|selection|file)\b",
+        r"\b(?:visually |currently |have |i've |i )(?:selected|highlighted|marked)\b"
+        r"|\b(?:selected|highlighted) (?:code|lines)\b",
+        r"\b(?:preserv|keep|retain|maintain|match)\w*\b[^.\n]{0,40}\b(?:indentation|whitespace)",
         r"search/replace|\bstr_replace|\bapply_(?:patch|diff)|\bedit_file|replace_in_file|\bsuggested edit\b",
         r"rewritten code|\b(?:code|function|file|section) to (?:be )?(?:rewrit|edit|modif|refactor|fix)",
         r"(?:entire|complete|full) (?:content of the )?(?:updated|modified|new) (?:file|code)",
@@ -180,6 +211,10 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         一字 原样 逐字 そのまま 原文 그대로""",
     "translate": """transl überse trad vertaal övers overs kään přelož fordít dịch μετάφρασ przetł перев перекл превед
         çevir ترجم תרגם अनुवाद terjemah แปล 翻訳 翻译 번역""",
+    "revise": """selected given provide highlight marked pasted supplied chosen quoted enclosed submit select selec
+        paste evidenz
+        gives send below replacement replac overwrit editor ausgew markier selekt auswahl sélectionn surlign fourni
+        resaltado marcado geselect zaznacz выделен 选 選択 선택""",
     "rewrite": """überarb verbess amélior mejor melhor miglior verbeter ulepsz улучш
         schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ
         skriv rätta verein vereen simplifi sprache plain_lang plain_eng niveau to_read to-read fácil facile lättläst
@@ -191,7 +226,7 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
     "extract": "extra извлеки 抽出 提取 추출",
     "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
     "edits": """replace apply edit rewri modif refactor fix patch port convert extend migrat updated new_
-        diff fill cursor""",
+        diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace""",
 }
 
 

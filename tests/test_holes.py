@@ -191,3 +191,102 @@ def test_the_heads_and_the_empty_lines_of_quoted_mails_stay() -> None:
         "> On Monday Ada wrote:\n> > Yes, by Friday at noon, and then the drawing as well.\n> >\n> Fine.\n>\n> See you."
     )
     assert {text[a:b].strip() for a, b in holes(text, code=False)} == {"> On Monday Ada wrote:", "> >", ">"}
+
+
+SAID = ("the hut is booked, twelve places in all and a stove", "which one is it again?", "the one with the stove") * 6
+STAMPS = [
+    "[09:1{i}, 27/01/2026] {n}: ",
+    "27.01.26, 09:1{i} - {n}: ",
+    "(09:1{i}) {n}> ",
+    "<{n}> ",
+    "<{n}|09:1{i}> ",
+    "[2026-01-27 09:1{i}] <{n}> ",
+    "1/27/26, 9:1{i} AM - {n}: ",
+    "09h1{i} {n} : ",
+    "{n} [09:1{i}]: ",
+    "{n}, 27/01/2026 09:1{i}\n",
+    "27 janv. 2026 à 09:1{i} - {n} : ",
+    "{n}> ",
+]
+
+
+@pytest.mark.parametrize("stamp", STAMPS)
+def test_who_speaks_in_a_chat_stays_in_whatever_form_the_time_is_given(stamp: str) -> None:
+    names = ("Ines", "Tom", "Ruth") * 6
+    text = "\n".join(
+        stamp.format(i=i % 9, n=name) + said for i, (name, said) in enumerate(zip(names, SAID, strict=True))
+    )
+    left = changeable(guard([material(text)]))
+    assert "stove" in left
+    assert not any(name in left for name in names)
+
+
+def test_the_components_of_a_log_are_no_speakers() -> None:
+    log = "".join(
+        f"2026-01-27T09:{i}:07Z INFO writer: wrote the block of the shard and went on\n" for i in range(10, 40)
+    )
+    assert "INFO writer" in changeable(guard([material(log)]))
+
+
+@pytest.mark.parametrize(
+    "mark",
+    "__text_start__|<<<DOC 4|%% doc 4 %%|@@doc 4|::doc 4|<|doc|>|chunk_end_marker|DOC_BEGIN|{{doc 4}}|(doc 4)|$$doc$$"
+    "|/* doc 4 */|// doc 4|NodeContentStart|node-content-start|\\begin{doc}|#doc4|--- doc 4".replace(
+        "<|doc|>", "<!doc>"
+    ).split("|"),
+)
+def test_a_line_that_marks_a_text_stays_with_the_line_that_names_it(mark: str) -> None:
+    left = changeable(guard([material(f"{PROSE}\nthe weir at Kessel\n{mark}\n{PROSE}")]))
+    assert "spillway" in left
+    assert mark not in left
+    assert "Kessel" not in left
+
+
+CITED = (
+    "[[0]][[3]]|[^1][^2]|【1†a】【2】|[1][2]|[1–3]|[Doc 3][Doc 4]|¹²|⁽¹⁾|^1^|(1)(2)|［1］|{1}{2}|<<1>>|[p. 3]"
+    r"|(Quelle 3)|\cite{a,b}|(doc_3)|(Müller 2020)|⟦1⟧|①②|[1](#a)|[@muller2020]"
+)
+
+
+@pytest.mark.parametrize("marks", CITED.split("|"))
+@pytest.mark.parametrize("before", [". ", "度"])
+def test_every_mark_of_a_row_of_citations_stays(marks: str, before: str) -> None:
+    left = changeable(guard([material(f"{PROSE.rstrip('. ')}{before}{marks} {PROSE}")]))
+    assert "spillway" in left
+    assert not any(c in left for c in marks if not c.isalnum() and c not in ". ,") or marks in ("¹²", "⁽¹⁾")
+
+
+@pytest.mark.parametrize("kind", [Kind.CONTEXT, Kind.CODE, Kind.TOOL_OUTPUT])
+@pytest.mark.parametrize("mark", [";", "|", "\t", ","])
+@pytest.mark.parametrize("before", ["", "\n"])
+def test_the_names_of_columns_stay_whatever_the_table_was_taken_for(kind: Kind, mark: str, before: str) -> None:
+    names = mark.join(["gate", "opened at", "closed"])
+    text = f"{before}{names}\n" + mark.join(["north", "seven", "late\n"]) * 30
+    (only,) = guard([material(text, kind)])
+    assert names not in changeable((only,))
+    assert "seven" in changeable((only,)) or mark == ","
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_the_names_of_columns_stay_behind_other_text(mark: str) -> None:
+    names = mark.join(["gate", "opened at", "closed"])
+    for before in (f"{PROSE}\n\n", "Export of June\n"):
+        left = changeable(guard([material(f"{before}{names}\n" + mark.join(["north", "seven", "late\n"]) * 30)]))
+        assert names not in left
+        assert "seven" in left
+
+
+@pytest.mark.parametrize(
+    "label", ["Jarvis: ", "**Jarvis:** ", "[Jarvis] ", "<Jarvis> ", "Jarvis> ", "Jarvis： ", "Dr. Jarvis: "]
+)
+def test_the_name_before_a_message_of_its_own_stays(label: str) -> None:
+    left = changeable(guard([material(label + PROSE * 2, Kind.HISTORY)]))
+    assert "spillway" in left
+    assert "Jarvis" not in left
+
+
+@pytest.mark.parametrize("signs", ["``", '""', "''", "«»", "„“", "‘’", "“”", "›‹"])
+def test_the_signs_around_a_text_stay(signs: str) -> None:
+    left = changeable(guard([material(f"{signs[0]}{PROSE}\n\n{PROSE.rstrip()}{signs[1]}")]))
+    assert "spillway" in left
+    assert not set(signs) & {left[0], left[-1]}

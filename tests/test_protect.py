@@ -54,6 +54,10 @@ EDITS = [
     "Can you speed up the reading?",
     "Behebe bitte den Fehler.",
     "Ajoute des tests pour chaque fonction.",
+    "This is the code that I have selected. Return a result instead of raising.",
+    "You write code directly into the user's active buffer.",
+    "Preserve the exact indentation.",
+    "Put your code at the cursor.",
 ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import NUMBERED, PASSAGES, QUESTION, user
+from layouts import PASSAGES, QUESTION, user
 
 from compressors import Kept, Span, Task, load
 from compressors.spans import complement
@@ -167,8 +167,8 @@ def test_only_a_policy_that_says_so_lets_documents_move() -> None:
 
 
 def test_passages_of_a_single_segment_stay() -> None:
-    """Numbers inside one text are what the compressor's caller calls one document."""
-    asked = f"Context:\n{NUMBERED}\n\nQuestion: {QUESTION}"
+    """Where nothing says that a document ends there is one, and nothing to move."""
+    asked = f"Context:\n{' '.join(PASSAGES)}\n\nQuestion: {QUESTION}"
     assert content(prepared(asked, True)) == content(prepared(asked, False))
 
 

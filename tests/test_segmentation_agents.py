@@ -170,3 +170,9 @@ def test_a_greek_question_ends_with_a_semicolon() -> None:
     found = cut({"role": "user", "content": parts})
     assert kind_of(found, FERRY) is Kind.CONTEXT
     assert kind_of(found, "Πότε φεύγει") is Kind.QUESTION
+
+
+@pytest.mark.parametrize("head", ["Tool page_reader returned: ", "Command ls output:\n", "Plugin Search result: "])
+def test_what_a_tool_returned_is_output_in_a_system_message_too(head: str) -> None:
+    found = cut(system("You are an agent."), user("Find it."), assistant("I look."), system(head + FERRY + PASSES))
+    assert kind_of(found, FERRY[30:]) is Kind.TOOL_OUTPUT

@@ -180,3 +180,30 @@ class TestMarks:
     )
     def test_odd_marks_are_text(self, text: str) -> None:
         assert marks(text) == ()
+
+
+DIFF = (
+    "diff --git a/dam.py b/dam.py\n--- a/dam.py\n+++ b/dam.py\n@@ -1,9 +1,9 @@\n"
+    + " level = read(1)\n-x = 2\n+x = 3\n" * 9
+)
+LOG = "".join(f"2026-02-01 08:{i}:00 gate north opened by keeper\n" for i in range(10, 30))
+TABLE = "gate;opened;closed\n" + "north;07:10;19:30\n" * 20
+
+
+@pytest.mark.parametrize("shown", [DIFF, LOG, TABLE])
+@pytest.mark.parametrize(
+    "said",
+    ["Generate a commit message for my changes", "kurze Zusammenfassung in zwei Zeilen", "a title please, no dot"],
+)
+def test_the_words_that_end_a_message_are_the_question_below_what_is_shown(shown: str, said: str) -> None:
+    found = cut(user(f"{shown}\n{said}"))
+    assert kind_of(found, said) is Kind.QUESTION
+    assert kind_of(found, shown[20:60].split("\n")[0]) in (Kind.CODE, Kind.CONTEXT)
+
+
+def test_a_tag_behind_the_ticks_ends_the_fence() -> None:
+    code = "".join(f"def level_{i}(gauge):\n    value = gauge.read({i})\n\n    return value * 2\n\n" for i in range(9))
+    text = f'<attachment path="dam.py">The file:\n````python\n{code}````</attachment>'
+    found = cut(user(text), user("Which level is wrong?"))
+    assert kind_of(found, "def level_3") is Kind.CODE
+    assert kind_of(found, "````</attachment>"[:4]) is Kind.OTHER

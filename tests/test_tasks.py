@@ -66,6 +66,16 @@ VERBATIM = [
     "下のスクリプトをPythonに変換。",
     "Shorten the minutes without losing any detail.",
     "Do not omit any of the rows.",
+    "You are a text editor. Follow my instructions and improve or rewrite the text I provide.",
+    "Transform the selected passage as the user asks.",
+    "Output only the replacement text.",
+    "Your answer will replace the selection.",
+    "Modify the code that the user highlights.",
+    "Der markierte Text wird nach Wunsch geändert.",
+    "Modifie le texte sélectionné.",
+    "Modifica el texto seleccionado.",
+    "按要求处理选中的文本。",
+    "選択された範囲を直す。",
 ]
 
 
@@ -97,6 +107,7 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "How do I get to Java from the port, and what must not be dropped there?",
         "Never drop the polite form.",
         "Convert the question into a search query.",
+        "Avoid repeating unchanged parts of the context.",
         "Rank the documents by relevance; the relevance score is a number from 1 to 10.",
     ],
 )

@@ -197,6 +197,8 @@ def _line(text: str, a: int, b: int) -> list[Marker]:
     head = text[a : min(b, a + 200)]
     if head.startswith(("```", "~~~", '"""', "'''")) and (b - a <= 120):
         ticks = len(head) - len(head.lstrip(head[0]))
+        if shut := _last(text, a + ticks, b) if head[ticks : ticks + 2] == "</" else []:
+            return [Marker(a, a + ticks, Form.FENCE, "", level=head[:ticks]), *shut]
         return [Marker(a, b, Form.FENCE, head[ticks:].strip("`~ "), level=head[:ticks])]
     if text[b - 1] in "\"'`" and (opened := _opening_fence(text, a, b)):
         return opened

@@ -56,7 +56,7 @@ def cut(text: str, role: str) -> list[Piece]:
     if role == "user" and shapes.jsonlike(text[a:b]):
         return joined(json_values(text, a, b, Kind.CONTEXT, ""))
     if role == "user" and shapes.patch(text[a:b]):
-        return [Piece(a, b, Kind.CODE)]
+        return list(apart(text, [Piece(a, b, Kind.CODE)], last_word=True))
     if role == "assistant" and shapes.jsonlike(text[a:b].removeprefix("```json").removesuffix("```").strip()):
         return [Piece(a, b, Kind.HISTORY, guard="structured answer")]  # read by programs, and repaired by the model
     sections = read(text, role)

@@ -19,6 +19,11 @@ _OBSERVED = re.compile(
     r"|execution (?:logs?|output))\b[^\n:]{0,40}:",
     re.IGNORECASE,
 )
+_RETURNED = re.compile(
+    r"\s*(?:tool|function|command|action|plugin|skill|api)\b[^\n:]{0,60}\b(?:returned|returns|result|output|response|replied"
+    r"|answered|printed|gave)\b[^\n:]{0,20}:",
+    re.IGNORECASE,
+)
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
 _LONGEST_QUESTION = 4000
 _LONGEST_EXAMPLE = 700
@@ -29,7 +34,7 @@ _FEW_LINES = 6  # a part with more has a structure of its own
 
 @dataclass(frozen=True, slots=True)
 class _Thread:
-    """`turn` holds the user turn of each message, `observed` the user messages that carry what a tool said, `shown`
+    """`turn` holds the user turn of each message, `observed` the messages that carry what a tool said, `shown`
     the messages that are worked examples."""
 
     turn: tuple[int, ...]
@@ -63,7 +68,8 @@ def _thread(request: ChatRequest) -> _Thread:
     observed = frozenset(
         i
         for i, role in enumerate(roles)
-        if role == "user" and "assistant" in roles[max(0, i - 1) : i] and _OBSERVED.match(texts[i])
+        if "assistant" in roles[max(0, i - 1) : i]
+        and ((role == "user" and _OBSERVED.match(texts[i])) or (role in _SYSTEM and _RETURNED.match(texts[i])))
     )
     printed = frozenset(
         i
@@ -81,7 +87,7 @@ def _thread(request: ChatRequest) -> _Thread:
             answered = True
         turn.append(count - 1)
     for i in range(len(roles) - 2, -1, -1):  # a system message belongs to the user turn that it stands before
-        if i not in printed and roles[i] in _SYSTEM and roles[i + 1] in (*_SYSTEM, "user"):
+        if i not in printed | observed and roles[i] in _SYSTEM and roles[i + 1] in (*_SYSTEM, "user"):
             turn[i] = turn[i + 1]
     return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, printed, shown, _aside(request))
 
