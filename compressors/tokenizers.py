@@ -6,15 +6,21 @@ both encodings cut anyway (a letter or digit, then a blank or punctuation). Only
 thousands of characters is cut blindly, which may add a token or two a piece.
 """
 
+import ctypes
 import re
+import sys
 import threading
+from array import array
 from binascii import a2b_base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import tiktoken
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # a proxy that only passes requests on has no use for numpy, nor 13 MB for it
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FOLDER = Path(__file__).with_name("vocabularies")
 _FILES = {  # named as tiktoken's own cache names them, so that TIKTOKEN_CACHE_DIR may point here
@@ -38,7 +44,7 @@ class Counter:
 
     __slots__ = ("_encoding", "_lengths", "encoding")
 
-    def __init__(self, encoding: tiktoken.Encoding, lengths: NDArray[np.uint16]) -> None:
+    def __init__(self, encoding: tiktoken.Encoding, lengths: "array[int]") -> None:
         """`lengths`: the bytes of each token, by its number."""
         self.encoding = encoding.name
         self._encoding = encoding
@@ -50,10 +56,12 @@ class Counter:
             return len(self._encoding.encode_ordinary(text))
         return sum(len(self._encoding.encode_ordinary(piece)) for piece in _pieces(text))
 
-    def starts(self, text: str) -> NDArray[np.intp]:
+    def starts(self, text: str) -> "NDArray[np.intp]":
         """Where each token of `text` starts, in code points; where a lone surrogate is in it, about there."""
+        import numpy as np
+
         ids = [id for piece in _pieces(text) for id in self._encoding.encode_ordinary(piece)]
-        ends = np.cumsum(self._lengths[np.array(ids, np.intp)], dtype=np.intp)
+        ends = np.cumsum(np.frombuffer(self._lengths, np.uint16)[np.array(ids, np.intp)], dtype=np.intp)
         starts = np.concatenate((np.zeros(1, np.intp), ends))[: len(ids)]
         if text.isascii():
             return starts
@@ -93,9 +101,12 @@ def _load(name: str) -> Counter:
             ranks[a2b_base64(token)] = int(rank)
     pattern = (_FOLDER / f"{name}.pattern").read_text("utf-8").strip()
     encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
-    lengths = np.zeros(max(ranks.values()) + 1, np.uint16)
-    lengths[list(ranks.values())] = [len(token) for token in ranks]
+    lengths = array("H", bytes(2 * (max(ranks.values()) + 1)))
+    for token, rank in ranks.items():
+        lengths[rank] = len(token)
     ranks.clear()  # the encoder has its own copy; ours would cost 24 MB for the life of the process
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # or glibc would keep 4 MB that the building took
     return Counter(encoding, lengths)
 
 
