@@ -102,8 +102,8 @@ def _load(name: str) -> Counter:
     pattern = (_FOLDER / f"{name}.pattern").read_text("utf-8").strip()
     encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     lengths = array("H", bytes(2 * (max(ranks.values()) + 1)))
-    for token, rank in ranks.items():
-        lengths[rank] = len(token)
+    for token, number in ranks.items():
+        lengths[number] = len(token)
     ranks.clear()  # the encoder has its own copy; ours would cost 24 MB for the life of the process
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # or glibc would keep 4 MB that the building took
