@@ -1,226 +1,133 @@
-"""How much of what a question needs survives compression: answer strings and evidence kept, without a model.
+"""The judge of every compressor: how much of what a question needs survives, at how many tokens, in how long.
 
-    python benchmarks/quality.py --data DIR [--sets nq hotpot] [--limit 500] [--rates 0.5 0.25] [--json FILE]
+    python benchmarks/quality.py --data DIR [--sets nq hotpot] [--rates 0.5 0.25] [--limit N] [--half held]
+        [--biencoder FOLDER] [--reader FOLDER] [--model NAME=FOLDER ...] [--out benchmarks/results/quality]
 
-DIR holds `qa_*.jsonl.gz`, one object a line:
-{"id", "lang", "question", "answers": [...], "documents": [{"title", "text", "is_gold"}],
+DIR holds sets as `*.jsonl.gz`, one object a line; sets that are not there are left out, and said.
+`qa_*`: {"id", "question", "answers": [...], "documents": [{"title", "text", "is_gold"}],
 "evidence": [{"doc", "start", "end"}]}, offsets in code points of that document's text. Any question-answering set with
 passages can be brought into this form (SQuAD, XQuAD, HotpotQA, 2WikiMultihopQA, MuSiQue, Natural Questions with
-retrieved distractors); none is part of this repository.
+retrieved distractors). `dialogue_*`: {"id", "messages": [{"role", "content"}], "queries": [...]} of QMSum and SGD;
+`compress_google`: {"id", "text", "keep_spans"}. None is part of this repository; the haystacks are made here.
 
-A record becomes one context: `[n] title`, a line break, the text, a blank line. The title lines are protected, as the
-proxy protects them; they count in the tokens, and what they say does not count as kept. Rows:
-  answers    records with one of the answers in the kept text (lower case, without punctuation), of the records whose
-             gold documents hold one; for "no context": in the question itself
-  evidence   characters of the evidence that are kept, mean over records
-  sentences  sentences of the evidence wholly kept, mean over records
-  kept       tokens really kept (o200k_base), titles included, mean over records
-  ms         median of one request
-The weights of `lexical` were chosen on the records of `--half tune`; `held` are the others. `--untitled` leaves the
-title lines out.
+What is measured of a record is in `judge/metrics.py`, the sets and how many records of each in `judge/sets.py`, the
+rows in `judge/methods.py`. Records are split by document (`training/records.py`): `held` are those that nothing was
+trained or tuned on. Rows whose weights are absent are left out, and said: `--biencoder` is a folder of
+sentence-transformers (all-MiniLM-L6-v2; it saw pairs like those of nq and squad when it was made), `--reader` one that
+`training/reader.py` made, `--model` a row of the LLMLingua family with a folder of its weights; `pruner` and
+`classifier` run the models on board unless told otherwise.
+
+Writes OUT.json, OUT.md and OUT_METRIC.png (pictures need matplotlib). What was measured already with the same code,
+data and models is taken from the journal, so that a run that was broken off goes on; times are then of different
+moments. `--untitled` leaves title lines out.
 """
 
 import argparse
-import gzip
 import json
 import os
 import platform
-import re
-import statistics
 import sys
-import time
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-import compressors
-from compressors import bm25, spans
-from compressors.base import Compressor, Kept, Rate, Span, Task
-from compressors.selection import keep, layout
-from compressors.tokenizers import counter
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))  # for `training`, which is not installed
 
-SETS = {
-    "nq": "qa_nq_multidoc",
-    "hotpot": "qa_hotpot",
-    "2wiki": "qa_2wiki",
-    "musique": "qa_musique",
-    "squad": "qa_squad",
-    "xquad": "qa_xquad_11langs",
-}
-HALVES = ("tune", "held")
+from judge import estimates, methods, plots, report, sets  # noqa: E402
+from judge.estimates import Row  # noqa: E402
+from judge.journal import Journal, code, digest, key  # noqa: E402
+from judge.measure import PAIR, THRESHOLD, Measured, Plan, measure, sizes_for  # noqa: E402
+from judge.methods import Method  # noqa: E402
+from judge.reading import Reader  # noqa: E402
+from judge.sets import SETS, Wanted  # noqa: E402
+
+from compressors.base import CompressionError  # noqa: E402
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A record as a task, and where in its text the answer must be looked for."""
-
-    task: Task
-    answers: tuple[str, ...]
-    evidence: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    answered: float | None  # None: the gold documents hold no answer string
-    evidence: float | None  # None: no evidence is marked
-    sentences: float | None
-    kept: float
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    set: str
-    compressor: str
-    rate: float
-    records: int
-    answers: float
-    evidence: float
-    sentences: float
-    kept: float
-    ms: float
+def chosen(given: argparse.Namespace) -> tuple[list[Method], list[str]]:
+    """The rows that can be measured here, and a line for each that cannot."""
+    found = [*methods.simple()]
+    absent: list[str] = []
+    if given.biencoder:
+        found.append(methods.encoder(given.biencoder))
+    else:
+        absent.append("bi-encoder sentences: no --biencoder")
+    folders = dict(text.split("=", 1) for text in given.model)
+    for name in methods.NAMES:
+        if name not in folders and name not in methods.OURS:
+            absent.append(f"{name}: no --model {name}=FOLDER")
+            continue
+        try:
+            found.append(methods.model(name, folders.get(name)))
+        except CompressionError as error:
+            absent.append(f"{name}: {error}")
+    found += methods.ends_of_the_scale()
+    wanted = given.methods or [method.name for method in found]
+    return [method for method in found if method.name in wanted], absent
 
 
-class PlainBm25:
-    """The anchor: BM25 over sentences, each on its own, whole words."""
-
-    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
-        return [self._shorten(task) for task in tasks]
-
-    def _shorten(self, task: Task) -> Kept:
-        parts = layout(task)
-        query = spans.terms(task.question)
-        numbers = {word: i for i, word in enumerate(dict.fromkeys(query), 1)}
-        ids = [[numbers.get(word, 0) for word in spans.terms(task.text[a:b])] for a, b in parts.units]
-        ranking = bm25.rank(ids, [numbers[word] for word in query], len(numbers) + 1, k1=1.5)
-        return keep(parts, ranking.scores.round(4).tolist())
+def plan(given: argparse.Namespace, name: str, wanted: Wanted) -> Plan:
+    own = SETS[name]
+    sizes = (PAIR, THRESHOLD) if name == "google" else tuple(f"{rate:g}" for rate in given.rates)
+    return Plan(name, own.kind, tuple(sets.load(given.data, name, wanted)), sizes, own.read)
 
 
-class NoContext:
-    def compress(self, tasks: Sequence[Task]) -> list[Kept]:
-        return [Kept(()) for _ in tasks]
-
-
-def methods() -> dict[str, Compressor]:
-    return {
-        "lexical": compressors.load("lexical"),
-        "passages": compressors.load("passages"),  # ranking alone, by BM25
-        "bm25-sentences": PlainBm25(),
-        "ends": compressors.load("ends"),
-        "random": compressors.load("random"),
-        "no context": NoContext(),
-    }
-
-
-def records(folder: Path, name: str, half: str, limit: int) -> list[dict[str, Any]]:
-    """At most `limit` records of one half, the same ones every time, spread over the file."""
-    with gzip.open(folder / f"{SETS[name]}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    found = [record for record in found if half == "all" or HALVES[zlib.crc32(record["id"].encode()) % 2] == half]
-    found.sort(key=lambda record: zlib.crc32(b"order" + record["id"].encode()))
-    return found[:limit]
-
-
-def case(record: dict[str, Any], titled: bool = True) -> Case:
-    parts: list[str] = []
-    titles: list[Span] = []
-    documents: list[Span] = []
-    at = 0
-    for number, document in enumerate(record["documents"], 1):
-        title = f"[{number}] {document['title']}\n" if titled else ""
-        body = f"{document['text']}\n\n"
-        titles.append((at, at + len(title)))
-        documents.append((at + len(title), at + len(title) + len(document["text"])))
-        parts += [title, body]
-        at += len(title) + len(body)
-    gold = folded(" \n ".join(document["text"] for document in record["documents"] if document["is_gold"]))
-    starts = [start for start, _ in documents]
-    return Case(
-        task=Task("".join(parts), Rate(1), record["question"], tuple(titles), tuple(documents)),
-        answers=tuple(a for a in map(folded, record["answers"]) if a and a in gold),
-        evidence=spans.merge((starts[e["doc"]] + e["start"], starts[e["doc"]] + e["end"]) for e in record["evidence"]),
-    )
-
-
-def folded(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
-
-
-def judge(case: Case, compressor: Compressor, rate: float) -> Outcome:
-    old = case.task
-    task = Task(old.text, Rate(rate), old.question, old.protected, old.documents)
-    start = time.perf_counter()
-    kept = compressor.compress([task])[0].spans
-    ms = (time.perf_counter() - start) * 1000
-    shown = folded(spans.join(task.text, spans.intersect(kept, task.documents)) if kept else task.question)
-    whole = [
-        unit
-        for start, end in case.evidence
-        for a, b in spans.sentences(task.text[start:end])
-        if (unit := (start + a, start + len(task.text[start : start + b].rstrip())))[0] < unit[1]
-    ]
-    count = counter(task.encoding).count
-    return Outcome(
-        answered=float(any(a in shown for a in case.answers)) if case.answers else None,
-        evidence=_size(spans.intersect(kept, case.evidence)) / _size(case.evidence) if case.evidence else None,
-        sentences=statistics.fmean(_size(spans.intersect(kept, (u,))) == u[1] - u[0] for u in whole) if whole else None,
-        kept=count(spans.join(task.text, kept)) / count(task.text),
-        ms=ms,
-    )
-
-
-def _size(found: Sequence[Span]) -> int:
-    return sum(end - start for start, end in found)
-
-
-def measure(name: str, cases: Sequence[Case], rates: Sequence[float], console: Console) -> Iterator[Row]:
-    for rate in rates:
-        for title, compressor in methods().items():
-            label = f"{name} {title} {rate:g}"
-            outcomes = [
-                judge(case, compressor, rate)
-                for case in track(cases, label, console=console, transient=True, disable=not console.is_terminal)
-            ]
-            yield Row(
-                set=name,
-                compressor=title,
-                rate=rate,
-                records=len(cases),
-                answers=_mean([o.answered for o in outcomes]),
-                evidence=_mean([o.evidence for o in outcomes]),
-                sentences=_mean([o.sentences for o in outcomes]),
-                kept=_mean([o.kept for o in outcomes]),
-                ms=round(statistics.median(o.ms for o in outcomes), 2),
+def run(given: argparse.Namespace, console: Console) -> tuple[list[Row], list[str]]:
+    """All rows, and what had to be left out."""
+    found, absent = chosen(given)
+    reader = Reader(given.reader, given.threads) if given.reader else None
+    absent += [] if reader else ["the reader's rows: no --reader"]
+    journal = Journal(given.journal)
+    wanted = Wanted(given.half, given.limit, not given.untitled)
+    same = (code(), wanted, machine())
+    rows: list[Row] = []
+    for name in given.sets:
+        if SETS[name].file and not sets.path(given.data, name).is_file():
+            absent.append(f"{name}: no {sets.path(given.data, name).name}")
+            continue
+        this = plan(given, name, wanted)
+        data = digest([sets.path(given.data, name)]) if SETS[name].file else ""
+        measured = []
+        for method in (m for m in found if this.kind in m.kinds):
+            eye = reader if reader and method.reads and this.read else None
+            about = (
+                method.name,
+                method.version,
+                method.most,
+                sizes_for(this, method),
+                eye and (eye.version, this.read),
             )
+            measured.append(_measured(journal, key(*same, name, data, *about), this, method, eye, console))
+        rows += estimates.rows(this.kind, measured)
+    return rows, absent
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return round(statistics.fmean(known), 3) if known else 0.0
-
-
-def table(rows: Sequence[Row]) -> Table:
-    shown = Table("set", "compressor", *[f"{what}\n{rate:g}" for rate in _rates(rows) for what in WHAT])
-    for name in dict.fromkeys(row.set for row in rows):
-        for compressor in dict.fromkeys(row.compressor for row in rows):
-            found = [row for row in rows if (row.set, row.compressor) == (name, compressor)]
-            shown.add_row(name, compressor, *[f"{getattr(row, what):.3g}" for row in found for what in WHAT])
-        shown.add_section()
-    return shown
-
-
-WHAT = ("answers", "evidence", "sentences", "kept", "ms")
-
-
-def _rates(rows: Sequence[Row]) -> list[float]:
-    return list(dict.fromkeys(row.rate for row in rows))
+def _measured(
+    journal: Journal, known: str, this: Plan, method: Method, eye: Reader | None, console: Console
+) -> Measured:
+    if (before := journal.get(known)) is not None:
+        console.print(f"{this.name} {method.name}: measured before")
+        return before
+    shown = partial(
+        track,
+        description=f"{this.name} {method.name}",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    start = datetime.now(UTC)
+    result = measure(this, method, eye, shown)
+    journal.add(known, result)
+    console.print(f"{this.name} {method.name}: {len(result.ms)} records, {(datetime.now(UTC) - start).seconds} s")
+    return result
 
 
 def machine() -> str:
@@ -232,31 +139,67 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def main() -> None:
+def command(words: Sequence[str]) -> str:
+    """The command without this machine's folders."""
+    return " ".join(["python benchmarks/quality.py", *map(_nameless, words)])
+
+
+def _nameless(word: str) -> str:
+    name, equals, path = word.rpartition("=")
+    if not Path(path).is_absolute():
+        return word
+    return f"{name}{equals}{'DIR' if not equals and Path(path).is_dir() else 'FOLDER' if equals else 'FILE'}"
+
+
+def write(given: argparse.Namespace, rows: Sequence[Row], absent: Sequence[str], console: Console) -> None:
+    about = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "command": command(sys.argv[1:])}
+    result = {**about, "left_out": list(absent), "rows": [asdict(row) for row in rows]}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.with_suffix(".json").write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
+    lines = list(_about(about, absent))
+    given.out.with_suffix(".md").write_text(report.markdown(rows, lines), encoding="utf-8")
+    with suppress(ImportError):
+        for path in plots.draw(rows, given.out):
+            console.print(f"drawn: {path}")
+    console.print(f"written: {given.out}.json, {given.out}.md")
+
+
+def _about(about: dict[str, str], absent: Iterable[str]) -> Iterator[str]:
+    yield f"{about['date']}, {about['machine']}: `{about['command']}`"
+    yield (
+        "Sets, metrics and rows are described in `benchmarks/quality.py` and `benchmarks/judge/`. In brackets: 95 % "
+        "intervals (bootstrap over records). Every text is made of the spans that a method keeps; `original` is the "
+        "text as it is, `no context` the question alone."
+    )
+    if lines := [f"* {line}" for line in absent]:
+        yield "Left out:\n\n" + "\n".join(lines)
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with qa_*.jsonl.gz")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the sets as *.jsonl.gz")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--limit", type=int, default=500, help="records a set (default 500)")
-    parser.add_argument("--rates", nargs="+", type=float, default=[0.5, 0.25])
-    parser.add_argument("--half", choices=("all", *HALVES), default="all")
+    parser.add_argument("--methods", nargs="+", help="only these rows")
+    parser.add_argument("--limit", type=int, help="records a set (default: each set's own number)")
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.5, 0.33, 0.25, 0.15])
+    parser.add_argument("--half", choices=sets.HALVES, default="held", help="of the split by document (default held)")
     parser.add_argument("--untitled", action="store_true", help="texts only, a blank line apart")
-    parser.add_argument("--json", type=Path, help="write the rows here too")
-    given = parser.parse_args()
+    parser.add_argument("--biencoder", type=Path, help="folder of a bi-encoder")
+    parser.add_argument("--reader", type=Path, help="folder of an extractive reader")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help=", ".join(methods.NAMES))
+    parser.add_argument("--threads", type=int, default=1, help="of the reader and the bi-encoder")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "quality", help="without an ending")
+    parser.add_argument("--journal", type=Path, default=user_cache_path("laconic") / "quality.jsonl")
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    rows: list[Row] = []
-    for name in given.sets:
-        cases = [case(record, not given.untitled) for record in records(given.data, name, given.half, given.limit)]
-        rows += measure(name, cases, given.rates, console)
-    console.print(table(rows))
-    if given.json:
-        command = ["DIR" if word == str(given.data) else word for word in sys.argv[1:]]
-        result = {
-            "machine": machine(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "command": " ".join(["python benchmarks/quality.py", *command]),
-            "rows": [asdict(row) for row in rows],
-        }
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    rows, absent = run(given, console)
+    write(given, rows, absent, console)
+    for line in absent:
+        console.print(f"left out: {line}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""One method on one set: every case at every rate, and the time that it takes."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from compressors import spans
+from compressors.base import Budget, Compressor, Rate, Span, Threshold, Tokens
+from judge import metrics, reading
+from judge.cases import Asked, Case
+from judge.methods import BLIND, NOTHING, ORIGINAL, OURS, Method
+from judge.metrics import Value
+from judge.reading import Reader
+
+PAIR, THRESHOLD = "pair", "threshold"
+"""Sizes beside rates: as many tokens as the compression by people has; every word at or above one half."""
+READ = ("0.5", "0.25")
+"""Rates at which a reader is asked."""
+Progress = Callable[[Iterable[Case]], Iterable[Case]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured on a set. `sizes`: rates as strings, `PAIR` or `THRESHOLD`. `read`: cases shown to a reader."""
+
+    name: str
+    kind: str
+    cases: tuple[Case, ...]
+    sizes: tuple[str, ...]
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`values`: by size and metric, one value a case in their order. `ms`: one a case, of a request at the first
+    size. `positions`: those of the gold documents."""
+
+    set: str
+    method: str
+    values: dict[str, dict[str, list[Value]]]
+    ms: list[float]
+    positions: list[float | None]
+
+
+def measure(plan: Plan, method: Method, reader: Reader | None, progress: Progress) -> Measured:
+    chosen = plan.cases[: _most(plan, method)]
+    sizes = sizes_for(plan, method)
+    rows: dict[str, list[dict[str, Value]]] = {size: [] for size in sizes}
+    times: list[float] = []
+    compressor = method.make([case.task.text for case in plan.cases])
+    for number, case in enumerate(progress(chosen)):
+        kept, ms = _compress(compressor, case, sizes)
+        times.append(round(ms, 3))
+        for size, found in kept.items():
+            rows[size].append(metrics.without(case) if method.name == NOTHING else metrics.outcome(case, found))
+        if reader and method.reads and number < plan.read:
+            asked = {size: found for size, found in kept.items() if size in (*READ, "1")}
+            for size, value in _read(reader, case, asked).items():
+                rows[size][-1].update(value)
+    positions = [case.position for case in chosen]
+    return Measured(plan.name, method.name, {size: columns(own) for size, own in rows.items()}, times, positions)
+
+
+def sizes_for(plan: Plan, method: Method) -> tuple[str, ...]:
+    if method.name in (ORIGINAL, NOTHING):
+        return ("1" if method.name == ORIGINAL else "0",)
+    return tuple(size for size in plan.sizes if size != THRESHOLD or method.name in ("classifier", "llmlingua2"))
+
+
+def _most(plan: Plan, method: Method) -> int | None:
+    return None if plan.kind == BLIND and method.name in OURS else method.most
+
+
+def _compress(compressor: Compressor, case: Case, sizes: Sequence[str]) -> tuple[dict[str, tuple[Span, ...]], float]:
+    """The first size alone, for the time; the others together, so that a model need not run for each."""
+    tasks = [replace(case.task, budget=budget(size, case)) for size in sizes]
+    start = time.perf_counter()
+    found = compressor.compress(tasks[:1])
+    ms = (time.perf_counter() - start) * 1000
+    if len(tasks) > 1:
+        found = [*found, *compressor.compress(tasks[1:])]
+    return {size: kept.spans for size, kept in zip(sizes, found, strict=True)}, ms
+
+
+def budget(size: str, case: Case) -> Budget:
+    if size == PAIR:
+        return Tokens(metrics.count(spans.join(case.task.text, case.pair)))
+    return Threshold(0.5) if size == THRESHOLD else Rate(float(size) or 1.0)
+
+
+def _read(reader: Reader, case: Case, kept: dict[str, tuple[Span, ...]]) -> dict[str, dict[str, Value]]:
+    found: dict[str, list[tuple[float, float]]] = {size: [] for size in kept}
+    for one in case.asked:
+        texts = [_shown(case, one, own) for own in kept.values()]
+        for size, answer in zip(kept, reader.answer(one.question, texts), strict=True):
+            found[size].append((reading.exact(answer, one.answers), reading.f1(answer, one.answers)))
+    return {
+        size: {name: (sum(own[i] for own in pairs) / len(pairs), 1.0) for i, name in enumerate(("exact", "f1"))}
+        for size, pairs in found.items()
+        if pairs
+    }
+
+
+def _shown(case: Case, one: Asked, kept: Sequence[Span]) -> str:
+    return spans.join(case.task.text, spans.intersect(kept, one.evidence) if case.near else kept)
+
+
+def columns(rows: Sequence[dict[str, Value]]) -> dict[str, list[Value]]:
+    """By metric, a value for every case."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [(round(n, 5), d) for n, d in (row.get(name, metrics.NOTHING) for row in rows)] for name in names}
