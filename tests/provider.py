@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -61,6 +61,7 @@ class Provider:
     gone: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     scripts: deque[Script] = field(default_factory=deque)
+    answer: Callable[[Request], Script] = field(default_factory=lambda: canned)  # to requests without a script
     read_bodies: bool = True  # else each request ends with its headers, and its body is left in the socket
 
     def script(self, *steps: Step) -> None:
@@ -85,7 +86,7 @@ class Provider:
             while request := await self._receive(reader):
                 self.requests.append(request)
                 self.arrived.set()
-                script = self.scripts.popleft() if self.scripts else canned(request)
+                script = self.scripts.popleft() if self.scripts else self.answer(request)
                 if await self._play(script, reader, writer):
                     break
         self.open -= 1
