@@ -45,7 +45,7 @@ from judge import estimates, methods, plots, report, sets  # noqa: E402
 from judge.estimates import Row  # noqa: E402
 from judge.journal import Journal, code, digest, key  # noqa: E402
 from judge.measure import PAIR, THRESHOLD, Measured, Plan, measure, sizes_for  # noqa: E402
-from judge.methods import Method  # noqa: E402
+from judge.methods import ENCODER, NOTHING, ORIGINAL, Method  # noqa: E402
 from judge.reading import Reader  # noqa: E402
 from judge.sets import SETS, Wanted  # noqa: E402
 
@@ -53,15 +53,16 @@ from compressors.base import CompressionError  # noqa: E402
 
 
 def chosen(given: argparse.Namespace) -> tuple[list[Method], list[str]]:
-    """The rows that can be measured here, and a line for each that cannot."""
+    """The rows that are asked for and can be measured here, and a line for each that cannot."""
     found = [*methods.simple()]
+    asked = given.methods or [*(method.name for method in found), *methods.NAMES, ENCODER, NOTHING, ORIGINAL]
     absent: list[str] = []
-    if given.biencoder:
+    if given.biencoder and ENCODER in asked:
         found.append(methods.encoder(given.biencoder))
-    else:
-        absent.append("bi-encoder sentences: no --biencoder")
+    elif ENCODER in asked:
+        absent.append(f"{ENCODER}: no --biencoder FOLDER")
     folders = dict(text.split("=", 1) for text in given.model)
-    for name in methods.NAMES:
+    for name in (name for name in methods.NAMES if name in asked):
         if name not in folders and name not in methods.OURS:
             absent.append(f"{name}: no --model {name}=FOLDER")
             continue
@@ -70,8 +71,7 @@ def chosen(given: argparse.Namespace) -> tuple[list[Method], list[str]]:
         except CompressionError as error:
             absent.append(f"{name}: {error}")
     found += methods.ends_of_the_scale()
-    wanted = given.methods or [method.name for method in found]
-    return [method for method in found if method.name in wanted], absent
+    return [method for method in found if method.name in asked], absent
 
 
 def plan(given: argparse.Namespace, name: str, wanted: Wanted) -> Plan:

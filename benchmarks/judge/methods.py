@@ -19,6 +19,7 @@ from training.classifier_sources import WORD
 QUESTION, NEEDLE, BLIND = "question", "needle", "blind"
 """Kinds of sets: documents and a question; haystacks; texts to be shortened before anything is asked."""
 ALL = frozenset({QUESTION, NEEDLE, BLIND})
+ENCODER = "bi-encoder sentences"
 ORIGINAL, NOTHING = "original", "no context"
 """Rows of their own: the text as it is, and no text."""
 
@@ -170,7 +171,7 @@ def ends_of_the_scale() -> list[Method]:
 def encoder(folder: Path) -> Method:
     made = SentenceEncoder(str(folder))
     asked = frozenset({QUESTION, NEEDLE})
-    return Method("bi-encoder sentences", lambda _: made, asked, reads=False, version=made.version)
+    return Method(ENCODER, lambda _: made, asked, reads=False, version=made.version)
 
 
 def model(name: str, folder: str | None = None) -> Method:
