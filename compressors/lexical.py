@@ -60,6 +60,19 @@ class Naming:
     terms: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """What a unit's score is made of, one number a unit each, 0..1. `own`: BM25 of the unit, `near`: of its passage,
+    `links`: how well good sentences name its passage."""
+
+    passages: tuple[Passage, ...]
+    owner: NDArray[np.intp]
+    own: Vector
+    near: Vector
+    links: Vector
+    scores: list[float]
+
+
 class Lexical:
     """Keeps the units of a text that bear on the question: see the module's docstring."""
 
@@ -78,6 +91,11 @@ class Lexical:
 
 def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float]:
     """One score a unit, 0..1, in steps of 0.0001 so that rounding on another machine changes nothing."""
+    return analysis(task, units, weights).scores
+
+
+def analysis(task: Task, units: Sequence[Span], weights: Weights) -> Relevance:
+    """`relevance`, and what it is made of."""
     found = passages(task, units)
     words = [stems(task.text[start:end]) for start, end in units]
     headings = [[word for word in stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
@@ -105,7 +123,7 @@ def relevance(task: Task, units: Sequence[Span], weights: Weights) -> list[float
     links = _links(naming, [frozenset(numbers[word] for word in name) for name in names], by_passage.rarity)
     links *= [1 if heading else weights.unsure for heading in headings]
     score = _scaled(score + weights.link * links[owner] * (1 + opening))
-    return [round(s, 4) for s in score.tolist()]
+    return Relevance(tuple(found), owner, own, near, links[owner], [round(s, 4) for s in score.tolist()])
 
 
 def passages(task: Task, units: Sequence[Span]) -> list[Passage]:
