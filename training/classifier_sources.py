@@ -107,9 +107,9 @@ def _ask(text: str, record: Record, target: Floats, weight: Floats) -> None:
     whole = record["source"] == "selqa"  # answers of selqa are whole sentences
     for start, end in spans:
         for word in WORD.finditer(text, start, end):
-            if _stem(word.group()) in wanted:
+            if stem(word.group()) in wanted:
                 _raise(word.span(), 0.7, target, weight)
-            elif whole and _content(word.group()):
+            elif whole and is_content(word.group()):
                 _raise(word.span(), 0.5, target, weight)
     if whole:
         return
@@ -119,7 +119,7 @@ def _ask(text: str, record: Record, target: Floats, weight: Floats) -> None:
         inside = [p for p in places if any(a <= p[0] < b for a, b in spans)] or places[:1]
         for place in inside:
             for word in WORD.finditer(text, *place):
-                _raise(word.span(), 1.0 if _content(word.group()) else 0.7, target, weight)
+                _raise(word.span(), 1.0 if is_content(word.group()) else 0.7, target, weight)
 
 
 def tasks(records: Iterable[Record], part: str) -> Iterator[Labelled]:
@@ -137,7 +137,7 @@ def tasks(records: Iterable[Record], part: str) -> Iterator[Labelled]:
             for match in re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE):
                 _raise(match.span(), 1.0, target, weight)
         for word in WORD.finditer(text):
-            if _content(word.group()):
+            if is_content(word.group()):
                 _raise(word.span(), 0.25, target, weight)
         yield Labelled(record["id"], text, *insisted(text, target, weight))
 
@@ -159,10 +159,10 @@ def meetings(records: Iterable[Record], part: str) -> Iterator[Labelled]:
                     wanted[turn] |= found
         for turn, (start, content) in enumerate(zip(starts, turns, strict=True)):
             for word in WORD.finditer(text, start, start + len(content)):
-                stem = _stem(word.group())
-                if stem in wanted[turn]:
+                shape = stem(word.group())
+                if shape in wanted[turn]:
                     _raise(word.span(), 1.0, target, weight)
-                elif _content(word.group()) and (wanted[turn] or stem in general):
+                elif is_content(word.group()) and (wanted[turn] or shape in general):
                     _raise(word.span(), 0.45, target, weight)
                 elif wanted[turn]:
                     _raise(word.span(), 0.2, target, weight)
@@ -179,9 +179,9 @@ def abstracts(records: Iterable[Record], part: str) -> Iterator[Labelled]:
         wanted = set().union(*map(stems, record["summaries"]))
         for start, sentence, chosen in zip(starts, record["sentences"], record["labels"], strict=True):
             for word in WORD.finditer(text, start, start + len(sentence)):
-                if _stem(word.group()) in wanted:
+                if stem(word.group()) in wanted:
                     _raise(word.span(), 1.0, target, weight)
-                elif chosen and _content(word.group()):
+                elif chosen and is_content(word.group()):
                     _raise(word.span(), 0.5, target, weight)
         yield Labelled(record["id"], text, *insisted(text, target, weight))
 
@@ -197,9 +197,9 @@ def chats(records: Iterable[Record], part: str) -> Iterator[Labelled]:
         for turn, start in enumerate(starts):
             later = set().union(*map(stems, said[turn + 1 :]))
             for word in WORD.finditer(text, start, start + len(said[turn])):
-                if _stem(word.group()) in later:
+                if stem(word.group()) in later:
                     _raise(word.span(), 0.9, target, weight)
-                elif _content(word.group()):
+                elif is_content(word.group()):
                     _raise(word.span(), 0.3, target, weight)
         yield Labelled(record["id"], text, *insisted(text, target, weight))
 
@@ -253,10 +253,10 @@ def joined(parts: Iterable[str], mark: str = "\n") -> tuple[str, list[int]]:
 
 def stems(text: str) -> set[str]:
     """What its content words are compared by."""
-    return {_stem(word) for word in WORD.findall(text) if _content(word)}
+    return {stem(word) for word in WORD.findall(text) if is_content(word)}
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """The first letters of a longer word, so that "training" is "trained"; short ones and numbers as they are.
     Nothing for words that carry no content."""
     found = word.lower().replace("’", "'").removesuffix("'s")
@@ -265,7 +265,7 @@ def _stem(word: str) -> str:
     return found[:5] if found.isalpha() and len(found) > 5 else found
 
 
-def _content(word: str) -> bool:
+def is_content(word: str) -> bool:
     found = word.lower().replace("’", "'")
     return found not in _STOP and (len(found) > 1 or found.isdigit())
 
