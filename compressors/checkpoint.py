@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
+from compressors import shipped
 from compressors.base import Unavailable
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+HEAD = "head.json"
+"""What turns an encoder's vectors into scores, where a model of ours has it."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _open: dict[Path, "Checkpoint"] = {}
 _lock = threading.Lock()
@@ -40,12 +43,15 @@ def folder_of(model: str) -> Path:
 
 
 def find(model: str) -> Path:
-    """The folder of a model, given as a folder or by its name on the hub (`owner/name`).
+    """The folder of a model, given as a folder, by its name on the hub (`owner/name`), or as `laconic/NAME` for those
+    that come with Laconic.
 
     Raises `Unavailable` where there is none, with the command that gets it.
     """
     if (local := Path(model).expanduser()).is_dir():
         return local.resolve()
+    if model.startswith(f"{shipped.OWNER}/"):
+        return shipped.folder(model)
     folder = folder_of(model)
     if not folder.is_dir():
         raise Unavailable(f"the model {model} is not in {folder.parent}: run `laconic models download {model}`")
@@ -72,12 +78,17 @@ class Checkpoint:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise missing("tokenizers") from error
+            raise missing("tokenizers", "") from error
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True  # what spells one in a text is text; those around it are still added
         return tokenizer
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that the model reads, by their codes, where its `config.json` says so; else none."""
+        return tuple(self.config.get("languages", ()))
 
     @cached_property
     def version(self) -> str:
@@ -86,7 +97,7 @@ class Checkpoint:
 
     def version_by(self, digest: Callable[[Path], str]) -> str:
         """The version, where the caller knows a quicker way to a file's sha256 than to read it."""
-        files = [self.folder / "config.json", self.folder / "tokenizer.json", *self.weights]
+        files = [self.folder / name for name in ("config.json", "tokenizer.json", HEAD)] + [*self.weights]
         lines = [f"{path.name} {digest(path)}\n" for path in files if path.is_file()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -101,8 +112,9 @@ def open_checkpoint(model: str) -> Checkpoint:
 
 
 def missing(package: str, extra: str = "cpu") -> Unavailable:
-    """What to raise where a package of an extra is not installed."""
-    return Unavailable(f"{package} is not installed: pip install 'laconic[{extra}]'")
+    """What to raise where a package of an extra, or of the base (""), is not installed."""
+    name = f"'laconic[{extra}]'" if extra else "laconic"
+    return Unavailable(f"{package} is not installed: pip install {name}")
 
 
 def digest(path: Path) -> str:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from compressors.base import Unavailable
 from compressors.checkpoint import Checkpoint, open_checkpoint
 from compressors.device import RowModel, device
-from compressors.encoders.onnx import OnnxEncoder, runs
-from compressors.encoders.torch import TorchEncoder
+from compressors.encoders.engine import engine
+from compressors.encoders.onnx import OnnxEncoder
 
 _loaded: "WeakValueDictionary[tuple[Path, str, str], TokenClassifier]" = WeakValueDictionary()
 _lock = threading.Lock()
@@ -72,16 +71,10 @@ def token_classifier(model: str, device: str = "auto", precision: str = "auto") 
 
 
 def _engine(checkpoint: Checkpoint, place: str, precision: str) -> tuple[RowModel[Any], str]:
-    """What computes the model, and its name."""
-    wanted = "int8" if precision == "auto" else precision
-    light = find_spec("onnxruntime") and find_spec("onnx")
-    if place == "cpu" and runs(checkpoint, wanted) and (light or not find_spec("torch") or precision == "int8"):
-        encoder = OnnxEncoder(checkpoint, wanted)
-        if not encoder.shape.head:
-            raise Unavailable(f"{checkpoint.folder} holds no token classifier: it has no labels for tokens")
-        return encoder, f"onnx-{wanted}"
-    heavy = TorchEncoder(checkpoint, place, precision)
-    return heavy, f"torch-{heavy.precision}"
+    encoder, name = engine(checkpoint, place, precision)
+    if isinstance(encoder, OnnxEncoder) and not encoder.shape.head:
+        raise Unavailable(f"{checkpoint.folder} holds no token classifier: it has no labels for tokens")
+    return encoder, name
 
 
 def _longest(checkpoint: Checkpoint) -> int:

@@ -106,9 +106,11 @@ class Compressors:
         return tuple(f"{name}: {why}" for name in names if (why := self._state(name, chosen)))
 
     def troubles(self, names: Iterable[str], chosen: Mapping[str, Chosen]) -> tuple[str, ...]:
-        """Which of them failed when last used, though they are loaded: a breaker is open, a device is lost."""
-        known = [(name, self._entries.get(key_of(name, chosen))) for name in names]
-        return tuple(f"{name}: when last used: {entry.trouble}" for name, entry in known if entry and entry.trouble)
+        """Which of them do without their model, or failed when last used: a breaker is open, a device is lost."""
+        known = [(name, entry) for name in names if (entry := self._entries.get(key_of(name, chosen)))]
+        lacking = [(name, why) for name, entry in known if (why := getattr(entry.compressor, "lacks", ""))]
+        failed = [(name, f"when last used: {entry.trouble}") for name, entry in known if entry.trouble]
+        return tuple(f"{name}: {why}" for name, why in lacking + failed)
 
     def settle(self, names: Iterable[str], chosen: Mapping[str, Chosen]) -> tuple[str, ...]:
         """`obstacles`, once all of them are loaded or have failed to. Returns early when closed."""

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from math import inf
+from time import monotonic, perf_counter
 
 import compressors
 from compressors import Cancelled, Compressor, Overloaded, Unavailable
@@ -44,10 +45,11 @@ class Prepared:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """By whom and under which settings. `tenant` tells callers apart: their credentials, and where they came in.
-    `compressors` are those of the settings that the request began with."""
+    `compressors` are those of the settings that the request began with, `until` is when the deadline passes."""
 
     tenant: bytes = field(default=b"", repr=False)
     compressors: Mapping[str, Chosen] = field(default_factory=dict)
+    until: float = inf
 
 
 class Pipeline:
@@ -70,7 +72,8 @@ class Pipeline:
         work: Future[Prepared] | None = None
         deadline: asyncio.Timeout | None = None
         try:
-            work = self._worker.submit(self._story, body, policy, stages, asked)
+            until = monotonic() + self.deadline
+            work = self._worker.submit(self._story, body, policy, stages, replace(asked, until=until))
             async with asyncio.timeout(self.deadline) as deadline:
                 return await asyncio.wrap_future(work)
         except UnknownShape as error:
@@ -96,7 +99,7 @@ class Pipeline:
 
     def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
         stages.lap("queue")
-        with watched(stages.alive):
+        with watched(stages.alive, asked.until, asked.tenant):
             result = shorten(body, policy, lambda name: self._use(name, asked), stages)
         measured = result.measured
         if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:

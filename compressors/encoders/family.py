@@ -66,3 +66,12 @@ def layer_parts(layer: int) -> list[str]:
     """The names of a layer's large matrices, in the order in which they are used."""
     parts = [*(f"attention.self.{part}" for part in ("query", "key", "value")), "attention.output.dense"]
     return [f"encoder.layer.{layer}.{part}" for part in (*parts, "intermediate.dense", "output.dense")]
+
+
+def plain_names(shape: Shape) -> list[str]:
+    """The names of all weights of the computation that stay in single precision, the table of words aside."""
+    parts = [part for layer in range(shape.layers) for part in layer_parts(layer)]
+    norms = [part.replace("dense", "LayerNorm") for part in parts if part.endswith("output.dense")]
+    names = [f"{part}.bias" for part in parts]
+    names += [f"{norm}.{end}" for norm in ("embeddings.LayerNorm", *norms) for end in ("weight", "bias")]
+    return names + (["classifier.weight", "classifier.bias"] if shape.head else [])

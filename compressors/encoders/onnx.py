@@ -1,8 +1,13 @@
-"""The BERT family on a CPU, without torch: a graph of our own run by ONNX Runtime, in float32 or int8."""
+"""The BERT family on a CPU, without torch: a graph of our own run by ONNX Runtime, in float32 or int8.
+
+A folder that `training/export.py` made has the graph and weights of int8 already: these are run as they are, without
+the package `onnx`, and nothing is written.
+"""
 
 import threading
 from collections.abc import Sequence
 from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,9 +16,9 @@ from numpy.typing import NDArray
 from compressors.base import Unavailable
 from compressors.checkpoint import Checkpoint, missing
 from compressors.encoders import quantised
-from compressors.encoders.family import Shape, layer_parts, renamed, shape
+from compressors.encoders.family import Shape, layer_parts, plain_names, renamed, shape
 from compressors.encoders.place import cores
-from compressors.encoders.weights import Array, single, tensors
+from compressors.encoders.weights import GRAPH, Array, Table, is_small, rows_of, single, tensors, whole
 
 Row = Sequence[int]
 PRECISIONS = ("int8", "fp32")
@@ -24,6 +29,13 @@ _HELPERS = 3
 def runs(checkpoint: Checkpoint, precision: str) -> bool:
     """Whether this engine computes that checkpoint at that precision."""
     return precision in PRECISIONS and shape(checkpoint.config) is not None
+
+
+def lacking(checkpoint: Checkpoint, precision: str) -> str:
+    """The package that this engine would need for that and that is not installed, "" where it has all."""
+    ready = precision == "int8" and (checkpoint.folder / GRAPH).is_file()
+    needed = ("onnxruntime",) if ready else ("onnxruntime", "onnx")
+    return next((package for package in needed if not find_spec(package)), "")
 
 
 class OnnxEncoder:
@@ -50,62 +62,74 @@ class OnnxEncoder:
         """For rows of one length, (tokens, labels) or (tokens, hidden) each. The model is loaded on the first call."""
         with self._loading:
             session, words, places = self._loaded
-        x = single(words[np.asarray(rows)])
+        x = rows_of(words, np.asarray(rows))
         (y,) = session.run(None, {"x": x + places[: x.shape[1]]})
         return list(y)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Array, NDArray[np.float32]]:
+    def _loaded(self) -> tuple[Any, Table, NDArray[np.float32]]:
         """The session, the table of words, and the sum of what a place and the only kind of text add."""
         try:
             given = renamed(tensors(self.checkpoint.weights), self.checkpoint.config)
+            if self.precision == "fp32" and is_small(given):
+                given = whole(given)
             words = given["embeddings.word_embeddings.weight"]
             if words.shape[1] != self.shape.hidden or self.shape.hidden % self.shape.heads:
                 raise ValueError(f"{words.shape[1]} numbers a word, {self.shape.heads} heads")
-            places = single(given["embeddings.position_embeddings.weight"])[self.shape.first :]
-            return self._session(given), words, places + _kind(given)
+            places = _table(given, "position")[self.shape.first :]
+            table = words, given.get("embeddings.word_embeddings.scale")
+            return self._session(given), table, places + _table(given, "token_type")[0]
         except (KeyError, ValueError) as error:
             raise Unavailable(f"{self.checkpoint.folder}: the weights do not fit the config: {error}") from error
 
     def _session(self, given: dict[str, Array]) -> Any:
         onnxruntime = _onnxruntime()
+        brought = self._brought(given)
+        options = _options()
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in brought.values()]
+        options.add_external_initializers(list(brought), values)
+        return onnxruntime.InferenceSession(self._graph(given, brought), options, providers=["CPUExecutionProvider"])
+
+    def _graph(self, given: dict[str, Array], brought: dict[str, Array]) -> bytes:
+        if is_small(given):
+            return (self.checkpoint.folder / GRAPH).read_bytes()
         try:
             from compressors.encoders.graph import build
         except ImportError as error:
             raise missing("onnx") from error
-        brought = self._brought(given)
-        options = _options()
-        sizes = {name: (value.dtype.name, value.shape) for name, value in brought.items()}
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in brought.values()]
-        options.add_external_initializers(list(brought), values)
-        model = build(self.shape, sizes, self.precision == "int8")
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return build(self.shape, sizes(brought), self.precision == "int8")
 
     def _brought(self, given: dict[str, Array]) -> dict[str, Array]:
         """All weights by the names that the graph has for them."""
+        names = plain_names(self.shape)
         parts = [part for layer in range(self.shape.layers) for part in layer_parts(layer)]
-        norms = [part.replace("dense", "LayerNorm") for part in parts if part.endswith("output.dense")]
-        names = [f"{part}.bias" for part in parts]
-        names += [f"{norm}.{end}" for norm in ("embeddings.LayerNorm", *norms) for end in ("weight", "bias")]
-        names += ["classifier.weight", "classifier.bias"] if self.shape.head else []
         if self.precision == "fp32":
             names += [f"{part}.weight" for part in parts]
         brought = {name: single(given[name]) for name in names}
-        if self.precision == "int8":
+        if is_small(given):
+            brought |= {f"{part}.{end}": given[f"{part}.{end}"] for part in parts for end in ("weight", "scale")}
+        elif self.precision == "int8":
             brought |= quantised.load(self.checkpoint.version, given, parts, _steps())
         return brought
 
 
-def _kind(given: dict[str, Array]) -> NDArray[np.float32]:
-    kind: NDArray[np.float32] = single(given["embeddings.token_type_embeddings.weight"])[0]
-    return kind
+def sizes(brought: dict[str, Array]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The type and dimensions of each weight, by its name."""
+    return {name: (value.dtype.name, value.shape) for name, value in brought.items()}
+
+
+def _table(given: dict[str, Array], what: str) -> NDArray[np.float32]:
+    """A small table of embeddings, whole."""
+    name = f"embeddings.{what}_embeddings"
+    table = given[f"{name}.weight"]
+    return rows_of((table, given.get(f"{name}.scale")), np.arange(len(table)))
 
 
 def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing("onnxruntime") from error
+        raise missing("onnxruntime", "") from error
     return onnxruntime
 
 

@@ -1,5 +1,5 @@
-"""Token classification in torch: any architecture that transformers knows, on a GPU or a CPU. Never a checkpoint's own
-code, never pickled weights."""
+"""Encoders in torch: any architecture that transformers knows, on a GPU or a CPU. Never a checkpoint's own code, never
+pickled weights."""
 
 import threading
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from compressors.checkpoint import Checkpoint
 from compressors.encoders.place import dtype, load_torch
-from compressors.encoders.pretrained import pretrained
+from compressors.encoders.pretrained import from_small, pretrained
+from compressors.encoders.weights import GRAPH
 
 Row = Sequence[int]
 
@@ -25,8 +26,9 @@ class TorchEncoder:
 
     parallel = False  # torch uses all cores for one batch, and a GPU has one queue
 
-    def __init__(self, checkpoint: Checkpoint, place: str, precision: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, place: str, precision: str, head: bool = True) -> None:
         self.checkpoint = checkpoint
+        self.head = head
         self.place = place
         self.dtype = dtype(place, precision)
         self.precision = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}[str(self.dtype).split(".")[1]]
@@ -35,7 +37,7 @@ class TorchEncoder:
         self._loading = threading.Lock()
 
     def run(self, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
-        """(tokens, labels) for each row. The model is loaded on the first call."""
+        """(tokens, labels) for each row, without a head (tokens, hidden). The model is loaded on the first call."""
         with self._loading:
             model = self._model
         torch = load_torch()
@@ -47,8 +49,9 @@ class TorchEncoder:
             there = torch.from_numpy(packed).to(self.place)  # ids and lengths in one copy
             ids = there[:, 1:]
             real = torch.arange(ids.shape[1], device=ids.device) < there[:, :1]
-            logits = model(input_ids=ids, attention_mask=real.long()).logits.float().cpu().numpy()
-        return [line[:length] for line, length in zip(logits, lengths, strict=True)]
+            out = model(input_ids=ids, attention_mask=real.long())
+            found = (out.logits if self.head else out.last_hidden_state).float().cpu().numpy()
+        return [line[:length] for line, length in zip(found, lengths, strict=True)]
 
     @property
     def _padding(self) -> int:
@@ -56,6 +59,9 @@ class TorchEncoder:
 
     @cached_property
     def _model(self) -> Any:
-        folder = self.checkpoint.folder
-        model = pretrained("AutoModelForTokenClassification", folder, self.dtype, "token classifier")
+        auto, what = ("AutoModelForTokenClassification", "token classifier") if self.head else ("AutoModel", "encoder")
+        if (self.checkpoint.folder / GRAPH).is_file():
+            model = from_small(auto, self.checkpoint).to(self.dtype)
+        else:
+            model = pretrained(auto, self.checkpoint.folder, self.dtype, what)
         return model.to(self.place).eval()

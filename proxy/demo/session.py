@@ -83,9 +83,11 @@ def session(cases: list[Case]) -> Iterator[Session]:
     provider = Scripted({case.name: case.line for case in cases})
     with serving(provider) as upstream:
         settings = Settings({"demo": Upstream("demo", upstream)}, ROUTES, PRESETS)
-        app = create_app(lambda: settings, Pipeline(settings.compression))
+        pipeline = Pipeline(settings.compression)
+        pipeline.settle(settings)  # models are loaded before the first request, as behind a load balancer
+        app = create_app(lambda: settings, pipeline)
         with running(app) as url, httpx.Client(trust_env=False, timeout=30) as client:
-            client.get(f"{url}/readyz").raise_for_status()  # answers once everything that the routes need is loaded
+            client.get(f"{url}/readyz").raise_for_status()
             yield Session(url, provider, client)
 
 

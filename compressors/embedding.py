@@ -1,0 +1,265 @@
+"""Passages and questions as vectors, one a piece, from an encoder that reads each by itself.
+
+A passage does not depend on the question: its vectors are kept, by a digest that nobody outside can make, for as long
+as there is room, and only for the caller who brought it, so that no caller can tell by the time what another has sent.
+"""
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressors import cancel
+from compressors.base import Span
+from compressors.checkpoint import Checkpoint, open_checkpoint
+from compressors.device import RowModel, device
+from compressors.encoders.engine import engine
+from compressors.features import WINDOW, Window, heading, windows
+from compressors.lexical import Passage
+
+PORTION = 2048
+"""Pieces that are handed to the device before the time is looked at again."""
+_WARM = 1024  # pieces; a first measure of the speed
+_USUAL = 0.8  # of the best speed ever measured, what is counted on before a call has one of its own
+_OVERHEAD = 500  # bytes that an entry takes besides its numbers
+
+Ints = NDArray[np.intp]
+Halves = NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A task as an encoder sees it. `question`: a vector for each of its pieces, without special tokens. `vectors`: one
+    for each piece of all passages' rows, special tokens and headings included; `owners`: the unit that each lies in, -1
+    for none; `passages`: the passage that each was read with."""
+
+    question: NDArray[np.float32]
+    question_ids: Ints
+    vectors: Halves
+    ids: Ints
+    owners: Ints
+    passages: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is to be embedded: a text, its units, these by passage, and a question."""
+
+    text: str
+    units: Sequence[Span]
+    passages: Sequence[Passage]
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A passage: its pieces row after row, and their units, counted from its first; the vectors once they are known."""
+
+    rows: tuple[list[int], ...]
+    owners: Ints
+    vectors: Halves | None = None
+
+
+class Embedder:
+    """An encoder on one device, with what it has read. Loaded with the first row. Safe in any thread."""
+
+    def __init__(self, checkpoint: Checkpoint, place: str, precision: str, room: int) -> None:
+        self.checkpoint = checkpoint
+        self.device = device(place)
+        self._model: RowModel[Any]
+        self._model, self.engine = engine(checkpoint, self.device.name, precision, head=False)
+        self._kept = _Room(room)
+        self._around = checkpoint.tokenizer.encode("").ids
+        self.speed = 0.0
+        """Pieces a second, as measured when it was warmed up; 0 before."""
+
+    @property
+    def version(self) -> str:
+        """The checkpoint's, and what computes it."""
+        return f"{self.checkpoint.version} {self.engine}"
+
+    def warm_up(self) -> None:
+        """Loads the model, and measures it. The better of two: the first run makes room for what is computed."""
+        length = WINDOW // 2
+        rows = [[*self._around, *range(length - len(self._around))]] * (_WARM // length)
+        for _ in range(2):
+            before = perf_counter()
+            self._run(rows)
+            self.speed = max(self.speed, _WARM / (perf_counter() - before))
+
+    def read(self, text: Text) -> "Reading":
+        """A text cut into rows, with what is known already."""
+        keys = [self._key(text, passage) for passage in text.passages]
+        found = {n: kept for n, key in enumerate(keys) if (kept := self._kept.get(key))}
+        new = [n for n in range(len(keys)) if n not in found]
+        rows: dict[int, list[Window]] = {n: [] for n in new}
+        tokenizer = self.checkpoint.tokenizer
+        for window in windows(text.text, text.units, [text.passages[n] for n in new], tokenizer) if new else ():
+            rows[new[window.passage]].append(window)
+        found |= {n: _read(rows[n], text.passages[n].first) for n in new}
+        question = tokenizer.encode(text.question, add_special_tokens=False).ids[: WINDOW - 2]
+        row = [self._around[0], *question, self._around[1]]
+        return Reading(text, row, [found[n] for n in range(len(keys))], keys)
+
+    def _key(self, text: Text, passage: Passage) -> bytes:
+        units = text.units[passage.first : passage.last]
+        start = units[0][0]
+        starts = np.array([unit[0] - start for unit in units], np.int64)
+        return self._kept.key(heading(passage).encode(), text.text[start : units[-1][1]].encode(), starts.tobytes())
+
+    def embed(self, readings: Sequence["Reading"], seconds: Callable[[], float]) -> list[Embedded | None]:
+        """The readings' vectors, in order; None for those that there is no time for. `seconds`: how long reading may
+        still take, asked before each portion; what has been read by then is kept."""
+        pace = _Pace(self.speed, seconds)
+        done = [self._embed(reading, pace) for reading in readings]
+        self.speed = max(self.speed, pace.speed if pace.read >= _WARM else 0)
+        return done
+
+    def _embed(self, reading: "Reading", pace: "_Pace") -> Embedded | None:
+        left = reading.cost
+        for portion in _portions([reading.passages[n] for n in reading.missing]):
+            if not pace.allows(left):
+                return None
+            chosen = [reading.missing[i] for i in portion]
+            rows = [row for n in chosen for row in reading.passages[n].rows]
+            vectors = iter(self._run(rows))
+            for n in chosen:
+                read = reading.passages[n]
+                together = np.concatenate([next(vectors) for _ in read.rows]).astype(np.float16)
+                reading.passages[n] = _Read(read.rows, read.owners, together)
+                self._kept.put(reading.keys[n], reading.passages[n])
+            cost = sum(map(len, rows))
+            pace.read += cost
+            left -= cost
+        (question,) = self._run([reading.question])
+        return reading.embedded(question[1:-1])
+
+    def _run(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
+        return self.device.rows(self._model, rows, [len(row) for row in rows])
+
+
+class _Pace:
+    """Whether there is time for more, by the speed of this call once it has read something. Mutable."""
+
+    def __init__(self, speed: float, seconds: Callable[[], float]) -> None:
+        self._expected = speed * _USUAL or inf
+        self._seconds = seconds
+        self._began = perf_counter()
+        self.read = 0
+
+    @property
+    def speed(self) -> float:
+        """Pieces a second."""
+        return self.read / (perf_counter() - self._began) if self.read else self._expected
+
+    def allows(self, pieces: int) -> bool:
+        return pieces <= self._seconds() * self.speed
+
+
+class Reading:
+    """A text cut into rows. Mutable: passages get their vectors as they become known."""
+
+    def __init__(self, text: Text, question: list[int], passages: list[_Read], keys: list[bytes]) -> None:
+        self.text, self.question, self.passages, self.keys = text, question, passages, keys
+        self.missing = [n for n, read in enumerate(passages) if read.vectors is None and read.rows]
+
+    @property
+    def cost(self) -> int:
+        """Pieces that have to be read."""
+        return len(self.question) + sum(len(row) for n in self.missing for row in self.passages[n].rows)
+
+    def embedded(self, question: NDArray[np.float32]) -> Embedded:
+        firsts = [p.first for p in self.text.passages]
+        full = [(n, read) for n, read in enumerate(self.passages) if read.vectors is not None]
+        owners = [np.where(read.owners < 0, -1, read.owners + firsts[n]) for n, read in full]
+        vectors = [read.vectors for _, read in full if read.vectors is not None]
+        width = question.shape[1]
+        return Embedded(
+            question=question,
+            question_ids=np.array(self.question[1:-1], np.intp),
+            vectors=np.concatenate([np.zeros((0, width), np.float16), *vectors]),
+            ids=np.array([i for _, read in full for row in read.rows for i in row], np.intp),
+            owners=np.concatenate([np.zeros(0, np.intp), *owners]),
+            passages=np.repeat([n for n, _ in full], [len(read.owners) for _, read in full]).astype(np.intp),
+        )
+
+
+class _Room:
+    """Passages by a keyed digest, at most so many bytes of them; those that were not asked for longest leave first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._secret = secrets.token_bytes(32)
+        self._kept: OrderedDict[bytes, _Read] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def key(self, *parts: bytes) -> bytes:
+        total = blake2b(key=self._secret, digest_size=24)
+        for part in (cancel.whose(), *parts):
+            total.update(b"%d:" % len(part))
+            total.update(part)
+        return total.digest()
+
+    def get(self, key: bytes) -> _Read | None:
+        with self._lock:
+            if (found := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def put(self, key: bytes, read: _Read) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = read
+                self._bytes += _size(read)
+            while self._bytes > self._limit:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+_loaded: "WeakValueDictionary[tuple[Path, str, str, int], Embedder]" = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def embedder(model: str, place: str = "auto", precision: str = "auto", room: int = 0) -> Embedder:
+    """The embedder of a checkpoint, one a process for each device and precision, kept as long as somebody holds it.
+    `room`: bytes for what it has read. Raises `Unavailable`."""
+    checkpoint = open_checkpoint(model)
+    key = (checkpoint.folder, place, precision, room)
+    with _lock:
+        if (found := _loaded.get(key)) is None:
+            found = _loaded[key] = Embedder(checkpoint, place, precision, room)
+        return found
+
+
+def _read(rows: Sequence[Window], first: int) -> _Read:
+    owners = [np.where(row.owners < 0, -1, row.owners - first) for row in rows]
+    return _Read(tuple(row.ids for row in rows), np.concatenate([np.zeros(0, np.intp), *owners]))
+
+
+def _portions(reads: Sequence[_Read]) -> Iterator[list[int]]:
+    portion: list[int] = []
+    size = 0
+    for n, read in enumerate(reads):
+        cost = sum(map(len, read.rows))
+        if portion and size + cost > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(n)
+        size += cost
+    if portion:
+        yield portion
+
+
+def _size(read: _Read) -> int:
+    numbers = sum(len(row) for row in read.rows)
+    return _OVERHEAD + (read.vectors.nbytes if read.vectors is not None else 0) + read.owners.nbytes + 40 * numbers
