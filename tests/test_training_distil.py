@@ -259,6 +259,22 @@ def test_an_answer_that_is_no_short_form_is_a_problem_of_its_chunk_only(
     )
 
 
+def test_no_more_requests_than_workers_are_under_way_and_no_bar_is_drawn_but_on_a_terminal(
+    model: Provider, texts: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shorten, at_once = model.answer, []
+
+    def answer(request: Request) -> Script:
+        at_once.append(len(model.requests) - len(lines(out)))
+        return 0.03, *shorten(request)
+
+    model.answer = answer
+    assert run(texts, out, *USUAL, "--chunk-tokens", 60, "--workers", 3) == 0
+    assert len(at_once) > 10
+    assert max(at_once) == model.connections == 3
+    assert "━" not in capsys.readouterr().err
+
+
 def test_an_estimate_asks_for_nothing(
     model: Provider, texts: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
