@@ -73,13 +73,14 @@ def pair_part(text: str) -> str:
 
 
 def pairs(records: Iterable[Record], part: str) -> Iterator[Labelled]:
-    """Texts with `keep_spans`: `compress_*`, and what `training.annotate` writes."""
+    """Texts with `keep_spans`: `compress_*`, and what `training.annotate` writes, where parts of a document share its
+    fate."""
     for record in records:
-        if pair_part(record["text"]) == part:
+        if pair_part(str(record.get("document") or record["text"])) == part:
             target = np.zeros(len(record["text"]), np.float32)
             for start, end in record["keep_spans"]:
                 target[start:end] = 1
-            yield Labelled(record["id"], record["text"], target, np.ones(len(target), np.float32))
+            yield Labelled(str(record["id"]), record["text"], target, np.ones(len(target), np.float32))
 
 
 def passages(records: Iterable[Record], part: str) -> Iterator[Labelled]:
