@@ -202,7 +202,10 @@ def _resumed(path: Path, parts: dict[str, Any], identity: str, device: torch.dev
 
 
 def settle(model: Any, threshold: float) -> None:
-    """Makes 0.5 the threshold, which people expect and compressors take. No order of words changes."""
+    """Makes 0.5 the threshold, which people expect and compressors take.
+
+    The order of pieces stays; that of words, which are means over pieces, may change a little.
+    """
     with torch.no_grad():
         model.classifier.bias[1] -= math.log(threshold / (1 - threshold))
 
