@@ -9,13 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.base import Span
-from compressors.lexical import Passage
+from compressors.base import Span, Task
+from compressors.lexical import Passage, Relevance, Weights, analysis
+from compressors.selection import Layout
+
+if TYPE_CHECKING:
+    from compressors.embedding import Embedded
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.intp]
@@ -68,3 +72,128 @@ def _cuts(owners: Ints, room: int) -> list[int]:
         start = int(np.searchsorted(owners, owners[end]))  # of the unit that would be cut
         cuts.append(start if start > cuts[-1] else end)
     return [*cuts, len(owners)]
+
+
+NAMES = (
+    *("lexical", "lexical_gap", "words", "words_passage", "links", "links_opening", "passage_lexical"),
+    *("meaning", "meaning_gap", "passage", "passage_gap", "passage_best"),
+    *("near", "near_gap", "passage_near", "passage_near_gap"),
+    *("before", "after", "before_lexical", "after_lexical"),
+    *("hop", "hop_asked", "hop_passage", "hop_passage_asked", "uncovered"),
+    *("opening", "closing", "length", "passage_length", "passages"),
+)
+"""The columns of `features`. `_gap`: below the best unit's; others of meaning count in standard deviations."""
+
+_HOPS = 6  # that many best units lead on to others
+_SPREAD = 0.02  # added to deviations, so that units that are all alike stay so
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Vectors of length 1: `question`, `units`, `passages` (heading included). `near`: for each piece of the question
+    the cosine of the nearest piece in each unit (late interaction as in ColBERT; Khattab and Zaharia, arXiv
+    2004.12832). `sizes`: pieces of each unit."""
+
+    question: Floats
+    units: Floats
+    passages: Floats
+    near: Floats
+    sizes: Ints
+
+
+def features(task: Task, parts: Layout, embedded: "Embedded") -> Floats:
+    """One row a unit, one column for each of `NAMES`."""
+    return described(analysis(task, parts.units, Weights()), embedded)
+
+
+def described(words: Relevance, embedded: "Embedded") -> Floats:
+    """`features`, from lexical scores that are known already."""
+    return weighed(words, pooled(embedded, len(words.owner), len(words.passages)))
+
+
+def weighed(words: Relevance, seen: Pooled) -> Floats:
+    """`features`, from vectors that are pooled already."""
+    owner, units, passages, near = words.owner, seen.units, seen.passages, seen.near
+    count = np.bincount(owner)
+    first = np.r_[0, np.cumsum(count)[:-1]]
+    lexical = np.array(words.scores, np.float32)
+    meaning, passage = units @ seen.question, (passages @ seen.question)[owner]
+    covered = np.maximum.reduceat(near, first, axis=1)
+    nearest, passage_near = near.mean(0), covered.mean(0)[owner]
+    scaled = _scaled(meaning)
+    start = _scaled(lexical) + scaled + 0.5 * _scaled(passage)
+    best = np.argsort(-start.round(4), kind="stable")[:_HOPS]
+    sure = 2 / (1 + np.exp(start[best[0]] - start[best]))
+    asked = _unit(seen.question + units[best])
+    elsewhere = owner[:, None] != owner[best]
+    apart = np.arange(len(count))[:, None] != owner[best]
+    position = np.arange(len(owner)) - first[owner]
+    opening = (position == 0).astype(np.float32)
+    columns = [
+        *(lexical, _gap(lexical), words.own, words.near, words.links, words.links * opening),
+        np.maximum.reduceat(lexical, first)[owner],
+        *(scaled, _gap(meaning), _scaled(passage), _gap(passage), _gap(np.maximum.reduceat(meaning, first)[owner])),
+        *(_scaled(nearest), _gap(nearest), _scaled(passage_near), _gap(passage_near)),
+        *(*_beside(scaled, owner), *_beside(lexical, owner)),
+        _scaled(np.where(elsewhere, units @ units[best].T * sure, 0).max(1)),
+        _gap(np.where(elsewhere, units @ asked.T, -1).max(1)),
+        _scaled(np.where(apart, passages @ units[best].T * sure, 0).max(1)[owner]),
+        _gap(np.where(apart, passages @ asked.T, -1).max(1)[owner]),
+        np.maximum(near - covered[:, owner[best[:1]]], 0).sum(0) / 3,
+        *(opening, position == count[owner] - 1),
+        np.log1p(seen.sizes) - 3,
+        *(np.log(count)[owner], np.full(len(owner), np.log(len(count)))),
+    ]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def pooled(embedded: "Embedded", units: int, passages: int) -> Pooled:
+    """What so many units and passages are as vectors."""
+    inside = embedded.owners >= 0
+    vectors, owners = embedded.vectors[inside].astype(np.float32), embedded.owners[inside]
+    asked = embedded.question if len(embedded.question) else np.zeros((1, vectors.shape[1]), np.float32)
+    near = np.full((len(asked), units), -1, np.float32)
+    if len(owners):
+        starts = _starts(owners)
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) + 1e-6
+        near[:, owners[starts]] = np.maximum.reduceat(_unit(asked) @ vectors.T / lengths, starts, axis=1)
+    return Pooled(
+        question=_unit(asked.mean(0, keepdims=True))[0],
+        units=_sums(vectors, owners, units),
+        passages=_sums(embedded.vectors, embedded.passages, passages),
+        near=near,
+        sizes=np.bincount(owners, minlength=units),
+    )
+
+
+def _sums(vectors: NDArray[Any], groups: Ints, count: int) -> Floats:
+    """The directions of the sums of each group's vectors; the vectors of a group stand together."""
+    found = np.zeros((count, vectors.shape[1]), np.float32)
+    if len(groups):
+        starts = _starts(groups)
+        found[groups[starts]] = np.add.reduceat(vectors, starts, dtype=np.float32)
+    return _unit(found)
+
+
+def _starts(numbers: Ints) -> Ints:
+    return np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6))
+
+
+def _scaled(values: Floats) -> Floats:
+    return np.asarray((values - values.mean()) / (values.std() + _SPREAD))
+
+
+def _gap(values: Floats) -> Floats:
+    return np.asarray(values - values.max())
+
+
+def _beside(values: Floats, owner: Ints) -> tuple[Floats, Floats]:
+    """The values of the unit before and of the one after, within the passage."""
+    together = owner[1:] == owner[:-1]
+    before, after = np.zeros_like(values), np.zeros_like(values)
+    before[1:], after[:-1] = values[:-1] * together, values[1:] * together
+    return before, after
