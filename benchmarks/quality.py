@@ -45,7 +45,7 @@ from judge import estimates, methods, plots, report, sets  # noqa: E402
 from judge.estimates import Row  # noqa: E402
 from judge.journal import Journal, code, digest, key  # noqa: E402
 from judge.measure import PAIR, THRESHOLD, Measured, Plan, measure, sizes_for  # noqa: E402
-from judge.methods import ENCODER, NOTHING, ORIGINAL, Method  # noqa: E402
+from judge.methods import ENCODER, NOTHING, ORIGINAL, SENTENCE, Method  # noqa: E402
 from judge.reading import Reader  # noqa: E402
 from judge.sets import SETS, Wanted  # noqa: E402
 
@@ -76,7 +76,7 @@ def chosen(given: argparse.Namespace) -> tuple[list[Method], list[str]]:
 
 def plan(given: argparse.Namespace, name: str, wanted: Wanted) -> Plan:
     own = SETS[name]
-    sizes = (PAIR, THRESHOLD) if name == "google" else tuple(f"{rate:g}" for rate in given.rates)
+    sizes = (PAIR, THRESHOLD) if own.kind == SENTENCE else tuple(f"{rate:g}" for rate in given.rates)
     return Plan(name, own.kind, tuple(sets.load(given.data, name, wanted)), sizes, own.read)
 
 

@@ -13,7 +13,7 @@ from judge import cases, estimates, methods, report
 from judge.cases import Case
 from judge.journal import Journal, key
 from judge.measure import PAIR, THRESHOLD, Measured, Plan, measure
-from judge.methods import BLIND, QUESTION, Method
+from judge.methods import BLIND, QUESTION, SENTENCE, Method
 from judge.metrics import Value
 from test_quality import RECORD
 
@@ -62,7 +62,7 @@ def test_slow_methods_are_measured_on_fewer_records_but_ours_on_all_dialogues() 
 def test_the_size_of_a_pair_is_counted_in_tokens_and_only_classifiers_have_thresholds() -> None:
     case = cases.pair({"id": "1", "text": "Rain fell on the old town today.", "keep_spans": [[0, 9]]})
     made = Noted()
-    measured = measure(Plan("google", BLIND, (case,), (PAIR, THRESHOLD), 0), method(made), None, whole)
+    measured = measure(Plan("google", SENTENCE, (case,), (PAIR, THRESHOLD), 0), method(made), None, whole)
     assert list(measured.values) == [PAIR]
     assert made.calls[0][0].budget == Tokens(2)
 
@@ -113,6 +113,13 @@ def test_differences_are_drawn_together() -> None:
     assert estimates.difference(higher[:10], lower) == (0.1, 0.1, 0.1)
 
 
+def test_a_reader_is_compared_with_itself_on_the_original() -> None:
+    whole, half = ([(part, 1.0) for part in parts] for parts in ((0.8, 0.4), (0.4, 0.2)))
+    original = Measured("nq", "original", {"1": {"f1": whole}}, [1.0] * 2, [None] * 2)
+    shortened = Measured("nq", "ours", {"0.25": {"f1": half}}, [1.0] * 2, [None] * 2)
+    assert estimates.rows(QUESTION, [original, shortened])[1].read == (0.5, 0.5, 0.5)
+
+
 def measured(name: str, answers: Sequence[Value], positions: Sequence[float | None] = ()) -> Measured:
     values = {"0.25": {"answers": list(answers), "kept": [(0.25, 1.0)] * len(answers)}}
     return Measured("nq", name, values, [1.0] * len(answers), list(positions) or [None] * len(answers))
@@ -122,7 +129,6 @@ def test_rows_say_what_is_gained_over_lexical_and_where_the_gold_document_stood(
     lexical = measured("lexical", [(0, 1)] * 10)
     better = measured("better", [(1, 1)] * 5 + [(0, 1)] * 5, [0.05] * 5 + [1.0] * 5)
     base, row = estimates.rows(QUESTION, [lexical, better])
-    assert row.over == "lexical"
     assert row.gains["answers"][0] == 0.5
     assert not base.gains
     assert row.fifths["answers"] == [(1, 1, 1), None, None, None, (0, 0, 0)]

@@ -16,20 +16,24 @@ from compressors.passages import shares
 from compressors.selection import keep, keeps_all, layout, whole
 from training.classifier_sources import WORD
 
-QUESTION, NEEDLE, BLIND = "question", "needle", "blind"
-"""Kinds of sets: documents and a question; haystacks; texts to be shortened before anything is asked."""
-ALL = frozenset({QUESTION, NEEDLE, BLIND})
+QUESTION, NEEDLE, BLIND, SENTENCE = "question", "needle", "blind", "sentence"
+"""Kinds of sets: documents and a question; haystacks; texts to be shortened before anything is asked; sentences, of
+which only what drops words can leave out anything."""
+ASKED = frozenset({QUESTION, NEEDLE})
+TEXTS = frozenset({QUESTION, NEEDLE, BLIND})
+ALL = TEXTS | {SENTENCE}
+WORDS = frozenset({NEEDLE, BLIND, SENTENCE})
 ENCODER = "bi-encoder sentences"
 ORIGINAL, NOTHING = "original", "no context"
 """Rows of their own: the text as it is, and no text."""
 
 _FAMILY = {  # row: compressor, kinds of sets, most records a set
-    "pruner": ("pruner", frozenset({QUESTION, NEEDLE}), None),
+    "pruner": ("pruner", ASKED, None),
     "classifier": ("classifier", ALL, 100),
     "llmlingua2": ("classifier", ALL, 30),
     "llmlingua": ("perplexity", ALL, 20),
-    "longllmlingua": ("question", frozenset({QUESTION, NEEDLE}), 20),
-    "ranked_classifier": ("ranked_classifier", frozenset({QUESTION, NEEDLE}), 30),
+    "longllmlingua": ("question", ASKED, 20),
+    "ranked_classifier": ("ranked_classifier", ASKED, 30),
     "selective": ("selective", ALL, 20),
 }
 NAMES = tuple(_FAMILY)
@@ -43,7 +47,7 @@ class Method:
 
     name: str
     make: Callable[[Sequence[str]], Compressor]
-    kinds: frozenset[str] = ALL
+    kinds: frozenset[str] = TEXTS
     most: int | None = None
     reads: bool = True
     version: str = ""
@@ -148,14 +152,13 @@ def rarity(texts: Sequence[str]) -> Compressor:
 
 def simple() -> list[Method]:
     """Those without a model."""
-    asked = frozenset({QUESTION, NEEDLE})
     return [
         Method("random", lambda _: compressors.load("random")),
-        Method("random words", lambda _: Words(lots), frozenset({NEEDLE, BLIND})),
+        Method("random words", lambda _: Words(lots), WORDS),
         Method("ends", lambda _: compressors.load("ends"), reads=False),
-        Method("word rarity", rarity, frozenset({NEEDLE, BLIND})),
-        Method("bm25 sentences", lambda _: SentenceBM25(), asked),
-        Method("passages", lambda _: compressors.load("passages"), asked, reads=False),
+        Method("word rarity", rarity, WORDS),
+        Method("bm25 sentences", lambda _: SentenceBM25(), ASKED),
+        Method("passages", lambda _: compressors.load("passages"), ASKED, reads=False),
         Method("lexical", lambda _: compressors.load("lexical")),
     ]
 
@@ -164,14 +167,13 @@ def ends_of_the_scale() -> list[Method]:
     """No text at all, and all of it."""
     return [
         Method(NOTHING, lambda _: NoContext(), reads=False),
-        Method(ORIGINAL, lambda _: compressors.load("identity")),
+        Method(ORIGINAL, lambda _: compressors.load("identity"), ALL),
     ]
 
 
 def encoder(folder: Path) -> Method:
     made = SentenceEncoder(str(folder))
-    asked = frozenset({QUESTION, NEEDLE})
-    return Method(ENCODER, lambda _: made, asked, reads=False, version=made.version)
+    return Method(ENCODER, lambda _: made, ASKED, reads=False, version=made.version)
 
 
 def model(name: str, folder: str | None = None) -> Method:

@@ -13,12 +13,24 @@ MAIN = "0.25"
 _FIXED = ("1", "0")  # of the text as it is, and of no text: shown beside every rate
 
 
+Cell = Callable[[Row], Estimate | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     title: str
     set: str
-    cell: Callable[[Row], Estimate | None]
+    cell: Cell
     sizes: tuple[str, ...]
+    digits: int = 3
+
+
+def _metric(name: str) -> Cell:
+    return lambda row: row.metrics.get(name)
+
+
+def _gain(name: str) -> Cell:
+    return lambda row: row.gains.get(name)
 
 
 def markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
@@ -43,10 +55,9 @@ def tables(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Column]]]:
         chains = _over(hops, "evidence", size, " evidence") + _over(hops, "chain", size, " whole chain")
         yield f"Evidence of questions over several documents {share}", "", chains
     note = "Differences on the same records, drawn together; what has no 0 in its interval is more than chance."
-    gained = [
-        Column(f"{name} {what}", name, _gain(what), (MAIN,)) for what in ("answers", "evidence") for name in asked
-    ]
-    yield f"Above or below lexical at {float(MAIN):.0%}", note, gained
+    for what in ("answers", "evidence"):
+        gained = [Column(name, name, _gain(what), (MAIN,)) for name in asked]
+        yield f"Above or below lexical at {float(MAIN):.0%}: {what}", note, gained
     for what in ("answers", "evidence"):
         columns = [Column(f"fifth {i + 1}", "nq", _fifth(what, i), (MAIN,)) for i in range(FIFTHS)]
         yield f"nq, {what} kept at {float(MAIN):.0%}, by where the gold document stands", "", columns
@@ -56,8 +67,13 @@ def tables(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Column]]]:
         note = "Of those in the evidence; of the whole text in qmsum (evidence turns), sgd and google."
         kept = _over([*asked, "qmsum", "sgd"], what, MAIN) + _over(["google"], what, PAIR)
         yield f"{what.capitalize()} kept at {float(MAIN):.0%}", note, kept
-    yield "Reader", "Exact match and F1 of an extractive reader.", list(_read(rows))
+    yield (
+        "Reader",
+        "Exact match and F1 of an extractive reader, and its F1 as a share of that on the original.",
+        list(_read(rows)),
+    )
     yield "Without a question", _BLIND, list(_blind(sizes))
+    yield f"Above or below word rarity at {float(MAIN):.0%}", note, list(_blind([MAIN], _gain))
     yield f"Tokens really kept at {float(MAIN):.0%}", "", _over(list(SETS), "kept", MAIN)
     yield "Milliseconds a request (median, at the first rate)", "", _times(rows)
 
@@ -79,30 +95,23 @@ def _read(rows: Sequence[Row]) -> Iterator[Column]:
             for size in READ:
                 for metric in ("exact", "f1"):
                     yield Column(f"{name} {metric} {float(size):.0%}", name, _metric(metric), (size, "1"))
+                yield Column(f"{name} of original {float(size):.0%}", name, lambda row: row.read, (size,))
 
 
-def _blind(sizes: Sequence[str]) -> Iterator[Column]:
-    for size in sizes:
-        for name, metric in (("qmsum", "topics"), ("qmsum", "evidence"), ("sgd", "slots"), ("sgd", "answers")):
-            yield Column(f"{name} {metric} {float(size):.0%}", name, _metric(metric), (size,))
+def _blind(sizes: Sequence[str], cell: Callable[[str], Cell] = _metric) -> Iterator[Column]:
+    for name, metric in (("qmsum", "topics"), ("qmsum", "evidence"), ("sgd", "slots"), ("sgd", "answers")):
+        for size in sizes:
+            yield Column(f"{name} {metric} {float(size):.0%}", name, cell(metric), (size,))
     for size in (PAIR, THRESHOLD):
-        yield Column(f"google keep-F1, {size}", "google", _metric("keep_f1"), (size,))
+        yield Column(f"google keep-F1, {size}", "google", cell("keep_f1"), (size, "1"))
 
 
 def _times(rows: Sequence[Row]) -> list[Column]:
     first = {row.set: row.size for row in reversed(rows) if row.size not in _FIXED}
-    return [Column(name, name, lambda row: (row.ms, row.ms, row.ms), (first[name],)) for name in SETS if name in first]
+    return [Column(name, name, lambda row: (row.ms,) * 3, (first[name],), 1) for name in SETS if name in first]
 
 
-def _metric(name: str) -> Callable[[Row], Estimate | None]:
-    return lambda row: row.metrics.get(name)
-
-
-def _gain(name: str) -> Callable[[Row], Estimate | None]:
-    return lambda row: row.gains.get(name)
-
-
-def _fifth(name: str, number: int) -> Callable[[Row], Estimate | None]:
+def _fifth(name: str, number: int) -> Cell:
     return lambda row: row.fifths[name][number] if name in row.fifths else None
 
 
@@ -125,13 +134,13 @@ def _cell(rows: Sequence[Row], method: str, column: Column) -> str:
     for row in rows:
         if (row.set, row.method) == (column.set, method) and row.size in column.sizes:
             found = column.cell(row)
-            return "" if found is None else number(found)
+            return "" if found is None else number(found, column.digits)
     return ""
 
 
-def number(found: Estimate) -> str:
+def number(found: Estimate, digits: int = 3) -> str:
     value, low, high = found
-    return _plain(value, 3) if low == high else f"{_plain(value, 3)} [{_plain(low, 2)}, {_plain(high, 2)}]"
+    return _plain(value, digits) if low == high else f"{_plain(value, digits)} [{_plain(low, 2)}, {_plain(high, 2)}]"
 
 
 def _plain(value: float, digits: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from judge import cases, needles
 from judge.cases import Case, Record
-from judge.methods import BLIND, NEEDLE, QUESTION
+from judge.methods import BLIND, NEEDLE, QUESTION, SENTENCE
 from training.classifier_sources import pair_part
 from training.records import part, part_of
 
@@ -67,7 +67,7 @@ SETS = {
     "needles": _needles(case=lambda record: needles.haystack(record["number"], multi=True)),
     "qmsum": Set(BLIND, "dialogue_qmsum", cases.meeting, _of_id, limit=25, read=25),
     "sgd": Set(BLIND, "dialogue_sgd", cases.dialogue, _of_id, limit=200, read=60),
-    "google": Set(BLIND, "compress_google", cases.pair, _of_pair, limit=600),
+    "google": Set(SENTENCE, "compress_google", cases.pair, _of_pair, limit=600),
 }
 
 
