@@ -76,8 +76,8 @@ _KEYED = re.compile(
 _HEADER = re.compile(  # of a mail, of a document
     r"^[> ]{0,8}(?:from|to|cc|bcc|subject|date|sent|von|an|betreff|datum|gesendet|de|à|objet|envoyé|para|asunto|fecha"
     r"|assunto|da|oggetto|van|aan|onderwerp|от|кому|тема|差出人|宛先|件名|发件人|收件人|主题|보낸 사람|받는 사람|제목"
-    r"|title|source|url|link|author|published|updated|file ?name|file|path|page|doc(?:ument)? id|id|score|quelle|titel"
-    r"|fuente|título|fonte|titre|出典|来源|标题|출처)"
+    r"|title|source|url|link|author|published|updated|file ?(?:name|path)|file|path|page|doc(?:ument)? id|id|score"
+    r"|quelle|titel|fuente|título|fonte|titre|出典|来源|标题|출처)"
     r" ?[:：].{1,300}$|^[\w%./\\~-]{1,150}\.[a-z]\w{1,4}(?:#[\w=&.-]{1,40})?\s?[:：]",
     re.MULTILINE | re.IGNORECASE,
 )

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 from compressors.base import Span
 from policies.base import Kind, Segment
 from policies.holes import holes, openers, outside, recurring
+from policies.margins import margins
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
@@ -124,7 +125,10 @@ def _guarded(segment: Segment, task: Task, sizes: tuple[int, int], shared: tuple
     reason = _reason(segment, task, *sizes)
     if reason:
         return _with(segment, (), reason)
-    kept = [*holes(segment.text, code=segment.kind is Kind.CODE), *shared]
+    code = segment.kind is Kind.CODE
+    kept = [*holes(segment.text, code=code), *shared]
+    if segment.kind is not Kind.HISTORY:
+        kept.extend(margins(segment.text, code=code))
     free = tuple((segment.start + a, segment.start + b) for a, b in outside(kept, segment.text))
     return _with(segment, free, "" if free else "ids")
 

@@ -98,7 +98,10 @@ _WORDS = {
         r"[^\n]{0,400}\bschema\b|\bschema\b[^\n]{0,80}\bextract|\bextract[^\n]{0,200}\bschema\b",
         r"\b(?:without|don't|do not) chang(?:e|ing)\b[^.\n]{0,20}"
         r"\b(?:anything|any words?|wording|words|else|content|text)\b"
+        r"(?! (?:yourself|yet|for now|on (?:the|my)|in (?:the|my) (?:repo|code|file)))"
         r"|\b(?:keep\w*|preserv\w+|include) every word\b",
+        r"\b(?:identif|extract|find|list|detect|annotat)\w*\b[^.\n]{0,20}\b(?:all|every|each)\b[^.\n]{0,40}"
+        r"\b(?:entit(?:y|ies)|relationships?|relations|mentions?|occurrences?|named? \w+)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:invalid|malformed)\b|\b(?:invalid|corrected) json\b",
         r"\b(?:how many|how often|count)\b[^.\n?]{0,30}\b(?:words?|characters|letters|occurrences)\b",
         r"\b(?:ohne|nichts|rien|sin)\b[^.\n]{0,20}\b(?:änder|veränder|wortlaut|chang|modifi|cambi|alter)\w*",
@@ -156,7 +159,10 @@ _WORDS = {
         r"匿名化|脱敏|简化(?:以下|下面)|やさしい日本語|書き(?:換え|直)|校正|添削|改写|润色|修改(?:以下|下面)|다듬어|교정|고쳐",
     ],
     "judge": [
-        r"\bimpartial judge\b|\bwhich (?:answer|response|assistant|model|output) is better\b|\bweaknesses\b",
+        r"\bimpartial judge\b|\bwhich (?:answer|response|assistant|model|output|summary|translation|completion)"
+        r" (?:is |are |\w+ )?better\b|\bweaknesses\b",
+        r"\b(?:submitted|candidate|expert|predicted) (?:\w+ )?"
+        r"(?:summar(?:y|ies)|answers?|responses?|translations?|outputs?)\b",
         r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b|\bfeedback on\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
         r"\bevaluation (?:steps|criteria)\b|\bgrading\b",
@@ -172,7 +178,10 @@ _WORDS = {
         r"\b(?:write|output|return|produce|generate)\b[^.\n]{0,40}\b(?:complete|full|entire|whole)\s+(?:\w+\s+){0,2}"
         r"(?:files?|code|program|module|class)\b",
     ],
-    "extract": [r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출"],
+    "extract": [
+        r"\bjson\b[^.\n]{0,40}\b(?:these|following) (?:keys|fields|properties|attributes)\b",
+        r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출",
+    ],
     "write": [
         r"\b(?:antworte\w*|réponds|répondre|responder?) (?:auf|à|a) (?:diese\w*|die|ce\w*|este|esta|la|al|el)\b"
         r"[^.\n]{0,30}\b(?:mail|e-mail|nachricht|courriel|message|correo|mensaje|mensagem)\b",
@@ -197,13 +206,16 @@ _WORDS = {
         r"|modules?|issue|cell|notebook|tests?)\b",
         r"\bunified (?:git )?diffs?\b|\b(?:reply|respond|answer|(?<!the )(?<!an )output)\b[^.\n]{0,40}"
         r"\b(?:diff|patch)\b",
+        r"\b(?:generat|writ|add|creat)(?:e|es|ing)?\b[^.\n]{0,30}"
+        r"\b(?:unit|regression|additional|missing|new) (?:unit )?tests?\b",
         r"\bfill[- ]in[- ]the[- ]middle\b|\binsert\w* at the cursor\b",
     ],
 }
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
     "copy": """verbatim word_for word-for unchanged _summari _condens _shorten _abridg _lose_ _losing _omit _leave_out
-        _drop schema ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
+        _drop schema entit relation mention occurrence name
+        ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
         leaving_out convert konvert conviert portier übertrag migr przepisz przenieś перепи перенес
         変換 移植 書き 转 改 迁移 변환 바꿔 옮겨
         count_ ohne_ nichts _rien_ _sin_ unterschied différenc diferenci differenz wandl
@@ -221,12 +233,13 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
         やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
     "judge": """judge grader evaluat is_better unsafe harmful toxic abusive moderat
-        violat polic weakness feedback score verdict grading bewert benot évalu evalú califica
+        violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better
+        score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
-    "extract": "extra извлеки 抽出 提取 추출",
+    "extract": "extra json извлеки 抽出 提取 추출",
     "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
     "edits": """replace apply edit rewri modif refactor fix patch port convert extend migrat updated new_
-        diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace""",
+        diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace test""",
 }
 
 
@@ -251,6 +264,13 @@ _CHANGE = re.compile(  # what a user orders where he wants other code than he sh
     r"|supprime[rz]?|añade|agrega|arregla|corrija|implementa|optimiza|reemplaza|elimina|adicione|conserte|aggiungi"
     r"|correggi|sostituisci|voeg|repareer|dodaj|napraw|usuń|добавь|исправь|почини)\s\w"
 )
+_INQUIRES = re.compile(  # what a user says who wants to know something of the code that he shows, not other code
+    r"[?？؟]|\b(?:what|why|how|where|which|who|when|whether|explain|summar|describ|review|find|analy|list|tell|show me"
+    r"|answer|question|commit|message|check|look|locali|identif|understand|compar|document|report|name|investigat|inspect|search"
+    r"|was|warum|wie|wo|welche|erklär|beschreib|prüf|such|pourquoi|comment|où|explique|décri|trouve|qué|cómo|dónde"
+    r"|explica|busca|encuentra|come|perché|dove|spiega|почему|как|где|объясни|найди)|为什么|怎么|什么|哪|解释|说明"
+    r"|なぜ|どう|何|説明|왜|어떻게|무엇|설명"
+)
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)
 
 
@@ -272,7 +292,7 @@ def task_of(texts: Iterable[str], tools: tuple[str, ...] = (), *, user: bool = F
     """The task that these texts set, with these tools on offer. `user`: a user says them, of his own material."""
     text = "\n".join(t if len(t) <= 2 * _READ else t[:_READ] + "\n" + t[-_READ:] for t in texts).lower()
     named = _named(text)
-    if user and _CHANGE.search(text):
+    if user and (_CHANGE.search(text) or not _INQUIRES.search(text)):
         named.add("edits")
     verbatim = next((name for name in _VERBATIM if name in named), "")
     reads_all = next((name for name in _READS_ALL if name in named), "")

@@ -28,6 +28,7 @@ def test_code_that_will_be_edited_stays_and_code_that_is_asked_about_may_change(
         )
         == ""
     )
+    assert changeable(segments(("user", shown + "A default of 0 in place of an error."))) == ""
     assert changeable(segments(("user", shown + "What happens there?"), tools=("apply_patch",))) == ""
     assert "return len" in changeable(segments(("user", shown + "What does size return?")))
 
@@ -58,6 +59,7 @@ EDITS = [
     "You write code directly into the user's active buffer.",
     "Preserve the exact indentation.",
     "Put your code at the cursor.",
+    "Generate additional unit tests for the modules above.",
 ]
 
 

@@ -75,6 +75,9 @@ VERBATIM = [
     "Modifie le texte sélectionné.",
     "Modifica el texto seleccionado.",
     "按要求处理选中的文本。",
+    "You compare a submitted summary with an expert summary.",
+    "Which translation is better?",
+    "Identify all entities of these types and all relationships among them.",
     "選択された範囲を直す。",
 ]
 
@@ -106,6 +109,8 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "May they mount panels without losing the guarantee?",
         "How do I get to Java from the port, and what must not be dropped there?",
         "Never drop the polite form.",
+        "Find out why the gate is stuck, but do not change anything yourself.",
+        "Which relations to the harbour office does the answer need?",
         "Convert the question into a search query.",
         "Avoid repeating unchanged parts of the context.",
         "Rank the documents by relevance; the relevance score is a number from 1 to 10.",

@@ -13,6 +13,7 @@ from proxy.segmentation.pasted import REMARK, last_question
 _ASKED = ("?", "？", "؟")
 _MATERIAL = (Kind.CONTEXT, Kind.TOOL_OUTPUT, Kind.CODE)
 _CLOSING = re.compile(r"\n[ \t\r]*\n\s*([^\W\d_\n][^\n]*(?:\n[^\W\d_\n][^\n]*){0,2})\s*\Z")
+_SENTENCE_END = re.compile(r"[.!?。！？][\"'”’»」』)]{0,2}(?:\s+|(?<=[。！？]))(?=\S)")
 _READ = 400  # characters of the end of a message in which the last words of the user are looked for
 _LABEL = 60  # characters of a name and the like before a colon
 _WORDED = 0.85  # share of letters and spaces in what is said, more than in a row of data
@@ -39,12 +40,25 @@ def apart(text: str, pieces: list[Piece], *, last_word: bool = False) -> Iterato
             a, _ = stripped(text, first, b)
         last = max(text.rfind("\n", a, b) + 1, a)
         c = last if a < b and _speaks(text, last, b) else b
+        if last_word and c == b and i == len(pieces) - 1:
+            c = _orders(text, a, b)
         if last_word and c == b and i == len(pieces) - 1 and text[:b].rstrip("\"'”’»」』)* \n")[-1:] in _ASKED:
             c = a + last_question(text[a:b])
         if a < (d := stripped(text, a, c)[1]) and c > a:
             yield replace(piece, start=a, end=d)
         if c < b:
             yield Piece(*stripped(text, c, b), Kind.OTHER if c == last else Kind.QUESTION)
+
+
+def _orders(text: str, a: int, b: int) -> int:
+    """Where the sentences begin that end a paragraph and speak to the model; else the end."""
+    begins = [m.end() for m in _SENTENCE_END.finditer(text, max(a, b - _READ), b)]
+    c = b
+    for start in reversed(begins):
+        if not sentences.addressed(text[start:c], strictly=True) and not sentences.asks(text[start:c]):
+            break
+        c = start
+    return c
 
 
 def _closing(text: str, piece: Piece) -> int:

@@ -176,6 +176,7 @@ _CUT = _set(
     """of for to about from in with on by that which relevant related based using von für zu über aus mit de du des
     pour sur avec para sobre con del dos das per di su voor van over z о для из по"""
 )
+_NUMBERS = re.compile(r"\d+")
 _NAME = re.compile(r"[^\W\d_]+")
 _ALONE = _set(
     """plan plans todo todos milestones schritte étapes pasos plano piano stappen kroki план error errors exception
@@ -198,6 +199,7 @@ def words(title: str) -> list[str]:
 def meaning(title: str) -> Meaning | None:
     """What stands under this title. The head of the phrase decides: "Transcript of the chat" is a transcript."""
     found: Meaning | None = None
+    title = title.partition("://")[0]  # the words of an address say nothing
     parts = words(title.partition("(")[0]) or words(title)
     if _GIVEN.intersection(parts) and _ANSWERS.intersection(parts):
         return Meaning.EXISTING
@@ -216,6 +218,11 @@ def meaning(title: str) -> Meaning | None:
     if found:
         return found
     return next((m for m, stems in _UNSPACED.items() if any(s in title[:60] for s in stems)), None)
+
+
+def form(title: str) -> str:
+    """The title without its numbers, which is the same for all of a row: "Doc 1", "Doc 2"."""
+    return _NUMBERS.sub("0", title)
 
 
 def stands_alone(title: str) -> bool:

@@ -1,6 +1,5 @@
 """Cuts one text into pieces of a kind: what its sections say, and, where they say nothing, what it looks like."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from proxy.segmentation.markers import lines, stripped
 from proxy.segmentation.pasted import framed, introduction, last_question, pasted, told
 from proxy.segmentation.printed import shell, tool_output
 from proxy.segmentation.sections import Section, blocks, read
+from proxy.segmentation.template import Blocks, Template
 
 _KINDS = {
     Meaning.CONTEXT: Kind.CONTEXT,
@@ -31,7 +31,6 @@ _KINDS = {
 }
 _MATERIAL = (Kind.CONTEXT, Kind.CODE, Kind.HISTORY, Kind.TOOL_OUTPUT)
 _DOCUMENTED = (Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY, Meaning.OBSERVATION)
-_LISTED = re.compile(r"(?:[-*•+]|\d{1,2}[.)])\s")
 _LEAST_IN_SYSTEM = 400  # characters of an open section of a system text that may be material
 _PROPERTY = 200  # characters of a title or a source that stands in a tag of its own
 _LAST_WORD = 600  # characters of the last paragraph of a message that may be what the user wants
@@ -41,8 +40,6 @@ _CLEARLY = 1500  # characters of unlabelled paragraphs that are pasted beyond do
 _PLAN = 40  # lines of a fence in which the steps of a plan are looked for
 _FEWEST_STEPS = 2
 _LEAST_ALONE = 1000  # characters of unlabelled prose that may be material in a message without any question
-
-Blocks = list[tuple[int, int]]
 
 
 def cut(text: str, role: str) -> list[Piece]:
@@ -65,9 +62,9 @@ def cut(text: str, role: str) -> list[Piece]:
     labelled = any(not s.marker and s.meaning in _DOCUMENTED and s.end - s.start >= 100 for s in sections)
     asked = any(not s.marker and s.meaning is Meaning.QUESTION for s in sections)
     answers = sum(1 for s in sections if s.meaning is Meaning.ANSWER and s.closed)
-    persona = sentences.persona(text) if role == "system" else ""
-    titles = Counter(s.title for s in sections if not s.marker)
-    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers, titles, persona).run())
+    template = Template(text, role, sentences.persona(text) if role == "system" else "")
+    titles = Counter(labels.form(s.title) for s in sections if not s.marker)
+    pieces = joined(_Cutter(text, role, sections, labelled, asked, answers, titles, template).run())
     return list(apart(text, pieces, last_word=role == "user"))
 
 
@@ -92,7 +89,7 @@ def surely(pieces: Iterator[Piece]) -> Iterator[Piece]:
 class _Cutter:
     """`labelled`: some section holds material; `asked`: some section is the question; `answers`: closed sections that
     are answers, of which a list of questions and answers has several; `titles`: how many sections have each title;
-    `persona`: whom a system text gives its rules."""
+    `template`: tells the paragraphs of open sections."""
 
     text: str
     role: str
@@ -101,7 +98,7 @@ class _Cutter:
     asked: bool
     answers: int
     titles: Counter[str]
-    persona: str = ""
+    template: Template
 
     def run(self) -> Iterator[Piece]:
         for section in self.sections:
@@ -149,7 +146,7 @@ class _Cutter:
 
     def again(self, title: str) -> bool:
         """Whether several sections have this title."""
-        return bool(title) and self.titles[title] >= _AGAIN
+        return bool(title) and self.titles[labels.form(title)] >= _AGAIN
 
     def payload(self, section: Section) -> bool:
         """Whether an "input" is long and says nothing to the model: then the task stands elsewhere."""
@@ -180,15 +177,16 @@ class _Cutter:
     def material_in_system(self, section: Section) -> bool:
         """A system text explains its own headings: only what is long, and no list of rules, is taken for material."""
         text = self.text[section.start : section.end].strip()
-        if section.fenced and self.again(section.title):
+        long = sentences.weight(text) >= BULK and not sentences.addressed(text, strictly=True)
+        if (section.fenced or long) and self.again(section.title):
             return True
         if section.closed or section.fenced:
-            ruled = sentences.leads(self.persona, text) > 1
+            ruled = sentences.leads(self.template.persona, text) > 1
             return not ruled and (
                 not sentences.addressed(text[:400]) or (len(text) > 1500 and not sentences.addressed(text))
             )
         found = list(blocks(self.text, section.start, section.end))
-        kinds = self.template_kinds(found, Kind.CONTEXT)
+        kinds = self.template.kinds(found, Kind.CONTEXT)
         size = sum(sentences.weight(self.text[c:d]) for (c, d), said in zip(found, kinds, strict=True) if said is None)
         return size >= _LEAST_IN_SYSTEM
 
@@ -198,13 +196,13 @@ class _Cutter:
         c, d = found[-1]
         if len(found) == 1:
             return d - c <= 600 and sentences.addressed(self.text[c:d], strictly=True)
-        return d - c <= 300 and self.template_kind(c, d) is Kind.INSTRUCTION
+        return d - c <= 300 and self.template.kind_of(c, d) is Kind.INSTRUCTION
 
     def trimmed(self, a: int, b: int, kind: Kind, title: str) -> Iterator[Piece]:
         """An open section: sentences of the template at its edges are cut off, the rest is material. In a system text
         they are cut out everywhere."""
         found = list(blocks(self.text, a, b))
-        kinds = self.template_kinds(found, kind)
+        kinds = self.template.kinds(found, kind)
         inner = [i for i, k in enumerate(kinds) if k is None]
         if len(inner) == 1 and self.role == "user" and kind is Kind.CONTEXT:
             (only,) = inner
@@ -247,42 +245,9 @@ class _Cutter:
         texts = [self.text[s.start : s.end].strip() for s in plain]
         return any(sentences.asks(t) or sentences.addressed(t, strictly=True) for t in texts if t)
 
-    def template_kinds(self, found: Blocks, kind: Kind) -> list[Kind | None]:
-        """`template_kind` of each block; outside of system texts only the edges are looked at, for they decide."""
-        if self.role == "system":
-            run = series.members([self.text[c:d] for c, d in found], BULK)
-            return [None if r else self.template_kind(c, d, kind) for r, (c, d) in zip(run, found, strict=True)]
-        run = []
-        kinds: list[Kind | None] = [None] * len(found)
-        for order in (range(len(found)), range(len(found) - 1, -1, -1)):
-            for i in order:
-                said = self.template_kind(*found[i], kind) if kinds[i] is None else None
-                run = run or series.members([self.text[c:d] for c, d in found]) if said else run
-                if kinds[i] is None and (said is None or run[i]):
-                    break
-                kinds[i] = kinds[i] or said
-        return kinds
-
     def told(self, a: int, b: int) -> bool:
         """Whether what is called context is what the user says of himself."""
         return not shapes.data(self.text[a:b]) and sentences.personal(self.text[a:b])
-
-    def template_kind(self, a: int, b: int, kind: Kind = Kind.CONTEXT) -> Kind | None:
-        """What a block of an open section is where it belongs to the template; None where it is material."""
-        block = self.text[a:b]
-        if shapes.data(block):
-            return None
-        if b - a <= 400 and block[-1] in ":：":
-            return Kind.OTHER
-        if sentences.placeholders(block) or (b - a <= 200 and sentences.points(block)):
-            return Kind.INSTRUCTION
-        if self.role == "system" and (_LISTED.match(block) or sentences.addressed(block, strictly=True)):
-            return Kind.INSTRUCTION
-        if self.role == "system" and sentences.leads(self.persona, block):
-            return Kind.INSTRUCTION
-        if kind is not Kind.HISTORY and b - a <= 400 and sentences.asks(block):
-            return Kind.QUESTION
-        return Kind.INSTRUCTION if b - a <= 900 and sentences.addressed(block) else None
 
     def fence(self, a: int, b: int, before: str, title: str) -> Iterator[Piece]:
         if self.role == "system" or sentences.speaks_of_format(before) or self.planned(a, b):
@@ -313,7 +278,7 @@ class _Cutter:
                     yield Piece(a, c, Kind.INSTRUCTION)
                 yield from surely(documents(self.text, c, b, Kind.CONTEXT, ""))
                 continue
-            if said and sentences.weight(block) >= BULK and self.template_kind(a, b) is None:
+            if said and sentences.weight(block) >= BULK and self.template.kind_of(a, b) is None:
                 yield from documents(self.text, a, b, _KINDS[said], "")
                 continue
             yield Piece(a, b, Kind.INSTRUCTION)

@@ -57,8 +57,8 @@ _ABOUT_THE_TASK = re.compile(
 _YOU = re.compile(
     r"\b(?:"
     + _any(
-        r"""you your must should du dein\w* ihr\w* sie_sollen vous votre tu usted debes debe você deve devi moet musisz
-        вы ты должен sen أنت आप anda"""
+        r"""you your must should du_\w{2,12}st dein\w* ihr\w* sie_sollen vous votre tu usted debes debe você deve devi
+        moet musisz вы ты должен sen أنت आप anda"""
     )
     + r")\b|あなた|ください|你|您|必须|당신|하세요|십시오",
     re.IGNORECASE,

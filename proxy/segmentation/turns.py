@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.base import Kind, Segment
-from proxy.segmentation import sentences
+from proxy.segmentation import labels, sentences
 from proxy.segmentation.documents import Piece, documents
+from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import stripped
 from proxy.segmentation.marks import marked
 from proxy.segmentation.pieces import cut
@@ -24,6 +25,7 @@ _RETURNED = re.compile(
     r"|answered|printed|gave)\b[^\n:]{0,20}:",
     re.IGNORECASE,
 )
+_WRAPPED = re.compile(r"\s*<([A-Za-z_][\w.-]{0,40})(?:\s[^<>\n]{0,200})?>")
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
 _LONGEST_QUESTION = 4000
 _LONGEST_EXAMPLE = 700
@@ -43,6 +45,7 @@ class _Thread:
     printed: frozenset[int]  # system messages that hold what a program printed, for the assistant who ran it
     shown: frozenset[int]
     aside: frozenset[int]  # said by other named participants than the one who spoke last
+    asked: int  # the first message of a user: an answer that stands before it is the template's
 
 
 def segment(request: ChatRequest) -> tuple[Segment, ...]:
@@ -69,7 +72,10 @@ def _thread(request: ChatRequest) -> _Thread:
         i
         for i, role in enumerate(roles)
         if "assistant" in roles[max(0, i - 1) : i]
-        and ((role == "user" and _OBSERVED.match(texts[i])) or (role in _SYSTEM and _RETURNED.match(texts[i])))
+        and (
+            (role == "user" and (_OBSERVED.match(texts[i]) or _wrapped(texts[i])))
+            or (role in _SYSTEM and _RETURNED.match(texts[i]))
+        )
     )
     printed = frozenset(
         i
@@ -89,7 +95,16 @@ def _thread(request: ChatRequest) -> _Thread:
     for i in range(len(roles) - 2, -1, -1):  # a system message belongs to the user turn that it stands before
         if i not in printed | observed and roles[i] in _SYSTEM and roles[i + 1] in (*_SYSTEM, "user"):
             turn[i] = turn[i + 1]
-    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, printed, shown, _aside(request))
+    first = roles.index("user") if "user" in roles else 0
+    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, printed, shown, _aside(request), first)
+
+
+def _wrapped(text: str) -> bool:
+    """Whether a message is nothing but material in a tag: then nobody asks in it."""
+    opening = _WRAPPED.match(text[:300])
+    if not opening or not text.rstrip().endswith(f"</{opening[1]}>"):
+        return False
+    return labels.meaning(opening[1].replace("_", " ")) in (Meaning.CONTEXT, Meaning.OBSERVATION)
 
 
 def _aside(request: ChatRequest) -> frozenset[int]:
@@ -171,6 +186,8 @@ def _role(field: Field, thread: _Thread) -> str:
         return "tool"
     if field.message in thread.printed:
         return "shell"
+    if field.role == "assistant" and field.message < thread.asked:
+        return "system"
     return "system" if field.role == "developer" else field.role
 
 

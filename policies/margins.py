@@ -1,0 +1,64 @@
+"""What stays at both ends of a piece of material, whatever it says: there a template and its material meet.
+
+A title, a mark that no table knows, half a bracket or a colon: where a text was cut by its form, these are what may be
+on the wrong side of the cut. They are short, so that to keep them costs little. Pure.
+"""
+
+import re
+from collections.abc import Iterator
+
+from compressors.base import Span
+
+_READ = 20_000  # characters of a text in which marks are looked for
+_LINE = 80  # characters of a first or last line that may be a title, a label, a remark
+_LEADS = re.compile(r"[\s:：)\]}|>;,.*#\"'`”»=–—-]+")
+_TRAILS = re.compile(r"(?:\\n|[\s\[({|<*#\"'`“«=–—-])+\Z")  # "\n" also as the two characters of a template
+_TAIL = 40  # characters of the end in which such signs are looked for
+_NAMED = re.compile(  # what a mark has behind it: "(Title: Trams)", "(p. 3):"
+    r"\s?[(（][^()（）\n]{1,80}(?:\([^()\n]{0,40}\)[^()（）\n]{0,40})?[)）]\s?[:：.]?"
+)
+_LABEL = re.compile(r"[^\n.!?;。！？：:]{1,80}[:：](?!\d)")
+_MARK = re.compile(r"\b[A-ZÀ-ÞА-Я][^\W\d_]{1,14} \[\d{1,4}\][:：]")  # of a text inside of others: "Source [0]:"
+_OWN_LINE = re.compile(  # the same at the start of a line: its number alone, "Content:"
+    r"\n[ \t]{0,8}(?:\d{1,3}[.)](?=\n)"
+    r"|(?:[Cc]ontent|CONTENT|[Tt]ext|[Bb]ody|[Ss]nippet|[Ee]xcerpt|Inhalt|Contenu|Contenido|内容|本文|내용)[:：])"
+)
+_FIGURES = re.compile(r"\d+")
+_ALIKE = 8  # characters with which rows of one log or table begin, figures aside
+_SAID = ".!?。！？,;"  # ends of sentences and of what goes on
+_CODE_ENDS = _SAID + ")}]>"
+
+
+def margins(text: str, *, code: bool) -> Iterator[Span]:
+    """The ends of a text that stay, as spans; they may overlap. `code`: it is source code or a diff, where a colon says
+    nothing."""
+    at = 0
+    for pattern in (_LEADS, _NAMED) if code else (_LEADS, _NAMED, _LABEL):
+        if match := pattern.match(text, at):
+            yield match.span()
+            at = match.end()
+    if match := _TRAILS.search(text[-_TAIL:]):
+        yield len(text[:-_TAIL]) + match.start(), len(text)
+    yield from _lines(text)
+    read = f"\n{text[:_READ]}\n"
+    found = [*_OWN_LINE.finditer(read), *(_MARK.finditer(read) if "]:" in read or "]：" in read else ())]
+    yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
+
+
+def _lines(text: str) -> Iterator[Span]:
+    """The first and the last line, where they are short, no sentences, and no rows like those beside them."""
+    start = len(text) - len(text.lstrip())
+    end = len(text.rstrip())
+    first, last = text.find("\n", start, end), text.rfind("\n", start, end)
+    if first < 0:
+        return
+    opening, closing = text[start:first], text[last + 1 : end]
+    second, before = text[first + 1 : first + _LINE], text[text.rfind("\n", start, last) + 1 : last]
+    if len(opening) <= _LINE and opening.rstrip()[-1] not in _SAID and _look(opening) != _look(second):
+        yield start, first
+    if len(closing) <= _LINE and closing[-1] not in _CODE_ENDS and _look(closing) != _look(before):
+        yield last + 1, end
+
+
+def _look(row: str) -> str:
+    return _FIGURES.sub("0", row[: 2 * _ALIKE])[:_ALIKE]

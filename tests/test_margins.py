@@ -1,0 +1,55 @@
+"""The ends of material stay where they may belong to what stands around it."""
+
+import pytest
+from cutting import PROSE, changeable, material
+
+from policies.base import Kind
+from policies.margins import margins
+from policies.protect import guard
+
+TEXT = (2 * PROSE).strip()
+ENDS = {
+    "colon of a mark": (": ", ""),
+    "title behind a mark": ("(Title: Gates (new)): ", ""),
+    "label that no table knows": ("Node of the reservoir graph: ", ""),
+    "half a bracket": (") ", " ["),
+    "quotation marks": ('"', '"'),
+    "line end as two characters": ("", "\\n\\n"),
+    "title of its own": ("Gates of the upper dam\n", ""),
+    "remark at the end": ("", "\nplease write a commit message for me"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_may_be_of_the_template_at_an_end_stays_and_the_prose_does_not(name: str) -> None:
+    before, after = ENDS[name]
+    free = changeable(guard([material(f"{before}{TEXT}{after}")]))
+    assert free.strip() == TEXT
+
+
+@pytest.mark.parametrize("mark", ["Source [3]:", "2.\n", "Content:"])
+def test_marks_of_a_text_inside_of_others_stay(mark: str) -> None:
+    free = changeable(guard([material(f"{TEXT}\n{mark} {TEXT}")]))
+    assert mark.strip() not in free
+    assert free.count("reservoir") == 2 * TEXT.count("reservoir")
+
+
+def test_rows_that_look_alike_are_no_titles() -> None:
+    rows = "\n".join(f"10:0{i} level {i}" for i in range(9))
+    assert list(margins(rows, code=False)) == []
+
+
+def test_a_colon_in_code_is_no_label() -> None:
+    code = "if level > 3: open_the_gate_and_tell_the_keeper_of_the_lower_dam_about_it_before_noon(level, 4)\nshut()\n"
+    assert not any(a == 0 for a, _ in margins(code, code=True))
+
+
+def test_history_keeps_no_margins() -> None:
+    said = f"Well: {TEXT}"
+    assert "Well" not in changeable(guard([material(said)]))
+    assert TEXT in changeable(guard([material(said, Kind.HISTORY)]))
+
+
+@pytest.mark.parametrize("text", ["", " \n ", "\\n" * 9, ")" * 300, ":", "\n\n:\n"])
+def test_texts_of_nothing_but_signs_have_margins_inside_of_them(text: str) -> None:
+    assert all(0 <= a < b <= len(text) for a, b in margins(text, code=False))
