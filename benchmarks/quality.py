@@ -126,7 +126,9 @@ def _measured(
     start = datetime.now(UTC)
     result = measure(this, method, eye, shown)
     journal.add(known, result)
-    console.print(f"{this.name} {method.name}: {len(result.ms)} records, {(datetime.now(UTC) - start).seconds} s")
+    console.print(
+        f"{this.name} {method.name}: {len(result.positions)} records, {(datetime.now(UTC) - start).seconds} s"
+    )
     return result
 
 

@@ -50,13 +50,22 @@ def test_every_case_is_measured_at_every_size_and_timed_at_the_first() -> None:
     found = measure(plan(), method(made), None, whole)
     assert [len(call) for call in made.calls] == [1, 1] * 3
     assert list(found.values) == ["0.5", "0.25"]
-    assert len(found.ms) == len(found.values["0.25"]["kept"]) == 3
+    assert len(found.ms) == len(found.positions) == len(found.values["0.25"]["kept"]) == 3
     assert found.positions == [0.5] * 3
 
 
+def test_only_the_first_cases_are_timed_of_others_all_sizes_are_asked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("judge.measure.TIMED", 1)
+    made = Noted()
+    assert len(measure(plan(), method(made), None, whole).ms) == 1
+    assert [len(call) for call in made.calls] == [1, 1, 2, 2]
+
+
 def test_slow_methods_are_measured_on_fewer_records_but_ours_on_all_dialogues() -> None:
-    assert len(measure(plan(), method(Noted(), most=2), None, whole).ms) == 2
-    assert len(measure(plan(kind=BLIND), method(Noted(), "classifier", 2), None, whole).ms) == 3
+    assert len(measure(plan(), method(Noted(), most=2), None, whole).positions) == 2
+    assert len(measure(plan(kind=BLIND), method(Noted(), "classifier", 2), None, whole).positions) == 3
 
 
 def test_the_size_of_a_pair_is_counted_in_tokens_and_only_classifiers_have_thresholds() -> None:

@@ -26,7 +26,7 @@ class Asked:
 class Case:
     """`bodies`: where an answer counts (titles are not it). `gold`: where numbers, names and negations should stay.
     `position`: how far into the text the gold document stands, 0..1. `slots`, `pair`: values of a dialogue, and what a
-    compression by people keeps. `near`: a reader is shown what is kept of the evidence alone."""
+    compression by people keeps."""
 
     id: str
     task: Task
@@ -36,7 +36,6 @@ class Case:
     position: float | None = None
     slots: tuple[Span, ...] = ()
     pair: tuple[Span, ...] = ()
-    near: bool = False
 
 
 def folded(text: str) -> str:
@@ -88,7 +87,7 @@ def meeting(record: Record) -> Case:
         if evidence:
             found.append(asked(query["query"], [query["answer"]], held, evidence))
     every = spans.merge(span for one in found for span in one.evidence)
-    return Case(record["id"], case.task, tuple(found), case.bodies, every, near=True)
+    return Case(record["id"], case.task, tuple(found), case.bodies, every)
 
 
 def dialogue(record: Record) -> Case:

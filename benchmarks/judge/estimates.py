@@ -111,7 +111,7 @@ def _row(one: Measured, size: str, against: dict[str, list[Value]], whole: Seque
         set=one.set,
         method=one.method,
         size=size,
-        records=len(one.ms),
+        records=len(one.positions),
         ms=round(median(one.ms), 2) if one.ms else 0.0,
         metrics={name: own for name, own in known.items() if own},
         fifths=placed if any(place is not None for place in one.positions) else {},

@@ -29,7 +29,7 @@ ORIGINAL, NOTHING = "original", "no context"
 
 _FAMILY = {  # row: compressor, kinds of sets, most records a set
     "pruner": ("pruner", ASKED, None),
-    "classifier": ("classifier", ALL, 100),
+    "classifier": ("classifier", ALL, 60),
     "llmlingua2": ("classifier", ALL, 30),
     "llmlingua": ("perplexity", ALL, 20),
     "longllmlingua": ("question", ASKED, 20),
@@ -173,7 +173,7 @@ def ends_of_the_scale() -> list[Method]:
 
 def encoder(folder: Path) -> Method:
     made = SentenceEncoder(str(folder))
-    return Method(ENCODER, lambda _: made, ASKED, reads=False, version=made.version)
+    return Method(ENCODER, lambda _: made, ASKED, 150, reads=False, version=made.version)
 
 
 def model(name: str, folder: str | None = None) -> Method:

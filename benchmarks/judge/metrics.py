@@ -39,6 +39,7 @@ def outcome(case: Case, kept: Sequence[Span]) -> dict[str, Value]:
     """All metrics that the case has something for. `kept`: merged spans of its text."""
     text = case.task.text
     shown = folded(spans.join(text, spans.intersect(kept, case.bodies)))
+    blind = not case.task.question
     whole = [_sentences(text, one, kept) for one in case.asked if one.evidence]
     return {
         name: value
@@ -47,7 +48,7 @@ def outcome(case: Case, kept: Sequence[Span]) -> dict[str, Value]:
             "evidence": _mean(_share(one.evidence, kept) for one in case.asked if one.evidence),
             "sentences": _mean(whole),
             "chain": _mean(float(share == 1) for share in whole),
-            "topics": _mean(t for one in case.asked if case.near for t in _topics(text, one, kept)),
+            "topics": _mean(t for one in case.asked if blind for t in _topics(text, one, kept)),
             "numbers": _held(_matches(_NUMBER, text, case.gold), kept),
             "names": _held(_names(text, case.gold), kept),
             "negations": _held(_matches(_NEGATION, text, case.gold), kept),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from compressors.checkpoint import open_checkpoint
 
 PIECES = 384
-OVERLAP = 96
+OVERLAP = 64
 LONGEST = 30
 """Word pieces of a window, those that two windows share, and those of an answer at most."""
 _AT_ONCE = 24

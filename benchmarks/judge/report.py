@@ -64,9 +64,9 @@ def tables(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Column]]]:
     found = [Column(f"{n} {float(s):.0%}", n, _metric("answers"), (s, *_FIXED)) for n in needles for s in sizes]
     yield "Needles found: one (`needle`), or one of 41 (`needles`)", "", found
     for what in ("numbers", "names", "negations"):
-        note = "Of those in the evidence; of the whole text in qmsum (evidence turns), sgd and google."
+        where = "Of those in the evidence; of the whole text in qmsum (evidence turns), sgd and google."
         kept = _over([*asked, "qmsum", "sgd"], what, MAIN) + _over(["google"], what, PAIR)
-        yield f"{what.capitalize()} kept at {float(MAIN):.0%}", note, kept
+        yield f"{what.capitalize()} kept at {float(MAIN):.0%}", where, kept
     yield (
         "Reader",
         "Exact match and F1 of an extractive reader, and its F1 as a share of that on the original.",

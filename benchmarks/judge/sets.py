@@ -50,22 +50,22 @@ def _of_pair(record: Record) -> str:
 
 
 _documents = partial(Set, QUESTION, case=cases.passages, part=part)
-_needles = partial(Set, NEEDLE, "", part=_of_id, limit=60)
+_needles = partial(Set, NEEDLE, "", part=_of_id, limit=40)
 
 SETS = {
-    "nq": _documents("qa_nq_multidoc", limit=300, read=100),
-    "squad": _documents("qa_squad", limit=300, read=150),
-    "hotpot": _documents("qa_hotpot", limit=300, read=100, hops=True),
-    "2wiki": _documents("qa_2wiki", limit=300, hops=True),
+    "nq": _documents("qa_nq_multidoc", limit=300, read=80),
+    "squad": _documents("qa_squad", limit=300, read=120),
+    "hotpot": _documents("qa_hotpot", limit=250, read=80, hops=True),
+    "2wiki": _documents("qa_2wiki", limit=250, hops=True),
     "musique": _documents("qa_musique", limit=300, hops=True),
     "xquad": _documents("qa_xquad_11langs", limit=220),
     "selqa": _documents("qa_selqa", limit=150),
-    "jsquad": _documents("qa_ja_jsquad", limit=100),
-    "cmrc": _documents("qa_zh_cmrc2018", limit=100),
-    "drcd": _documents("qa_zh_drcd", limit=100),
+    "jsquad": _documents("qa_ja_jsquad", limit=80),
+    "cmrc": _documents("qa_zh_cmrc2018", limit=80),
+    "drcd": _documents("qa_zh_drcd", limit=80),
     "needle": _needles(case=lambda record: needles.haystack(record["number"], multi=False)),
     "needles": _needles(case=lambda record: needles.haystack(record["number"], multi=True)),
-    "qmsum": Set(BLIND, "dialogue_qmsum", cases.meeting, _of_id, limit=25, read=25),
+    "qmsum": Set(BLIND, "dialogue_qmsum", cases.meeting, _of_id, limit=25),
     "sgd": Set(BLIND, "dialogue_sgd", cases.dialogue, _of_id, limit=200, read=60),
     "google": Set(SENTENCE, "compress_google", cases.pair, _of_pair, limit=600),
 }
