@@ -85,6 +85,7 @@ NAMES = (
 """The columns of `features`. `_gap`: below the best unit's; others of meaning count in standard deviations."""
 
 _HOPS = 6  # that many best units lead on to others
+_PORTION = 512  # pieces that are looked at together: what a core's own cache holds
 _SPREAD = 0.02  # added to deviations, so that units that are all alike stay so
 
 
@@ -149,34 +150,28 @@ def weighed(words: Relevance, seen: Pooled) -> Floats:
 
 def pooled(embedded: "Embedded", units: int, passages: int) -> Pooled:
     """What so many units and passages are as vectors."""
-    inside = embedded.owners >= 0
-    vectors, owners = embedded.vectors[inside].astype(np.float32), embedded.owners[inside]
-    asked = embedded.question if len(embedded.question) else np.zeros((1, vectors.shape[1]), np.float32)
-    near = np.full((len(asked), units), -1, np.float32)
-    if len(owners):
-        starts = _starts(owners)
+    width = embedded.vectors.shape[1]
+    asked = embedded.question if len(embedded.question) else np.zeros((1, width), np.float32)
+    pieces = _unit(asked)
+    near = np.full((units + 1, len(asked)), -1, np.float32)  # the last row is for what belongs to no unit
+    of_units, of_passages = np.zeros((units + 1, width), np.float32), np.zeros((passages, width), np.float32)
+    for at in range(0, len(embedded.vectors), _PORTION):
+        part = slice(at, at + _PORTION)
+        vectors = embedded.vectors[part].astype(np.float32)
+        owners, within = embedded.owners[part], embedded.passages[part]
+        starts = np.flatnonzero(np.r_[True, (owners[1:] != owners[:-1]) | (within[1:] != within[:-1])])
+        sums, whose = np.add.reduceat(vectors, starts), owners[starts]
+        np.add.at(of_passages, within[starts], sums)
+        np.add.at(of_units, whose, sums)
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) + 1e-6
-        near[:, owners[starts]] = np.maximum.reduceat(_unit(asked) @ vectors.T / lengths, starts, axis=1)
+        np.maximum.at(near, whose, np.maximum.reduceat(pieces @ vectors.T / lengths, starts, axis=1).T)
     return Pooled(
         question=_unit(asked.mean(0, keepdims=True))[0],
-        units=_sums(vectors, owners, units),
-        passages=_sums(embedded.vectors, embedded.passages, passages),
-        near=near,
-        sizes=np.bincount(owners, minlength=units),
+        units=_unit(of_units[:-1]),
+        passages=_unit(of_passages),
+        near=near[:-1].T,
+        sizes=np.bincount(embedded.owners[embedded.owners >= 0], minlength=units),
     )
-
-
-def _sums(vectors: NDArray[Any], groups: Ints, count: int) -> Floats:
-    """The directions of the sums of each group's vectors; the vectors of a group stand together."""
-    found = np.zeros((count, vectors.shape[1]), np.float32)
-    if len(groups):
-        starts = _starts(groups)
-        found[groups[starts]] = np.add.reduceat(vectors, starts, dtype=np.float32)
-    return _unit(found)
-
-
-def _starts(numbers: Ints) -> Ints:
-    return np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -13,12 +13,13 @@ from compressors.features import NAMES, WINDOW, Floats
 FILE = "head.json"
 _SOFT = 2.0  # logits below the best one that make a score about a third smaller
 _WEIGHTS = ("mean", "scale", "hidden", "bias", "out", "skip")
+_OPENING = NAMES.index("opening")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """`hidden` (features, units) with `bias`, then `out`; `skip` weighs the features themselves. They come in with
-    `mean` taken off and divided by `scale`."""
+    `mean` taken off and divided by `scale`. `passage`: the share of its passage's best logit that each unit gets."""
 
     mean: Floats
     scale: Floats
@@ -26,10 +27,15 @@ class Head:
     bias: Floats
     out: Floats
     skip: Floats
+    passage: float = 0.0
 
     def score(self, known: Floats) -> Floats:
         """For each row of `features.NAMES` how likely it is to be wanted, against the likeliest one: 0..1."""
         logits = self.logits(known)
+        first = np.flatnonzero(known[:, _OPENING])  # every passage has its opening
+        if len(first):
+            best = np.maximum.reduceat(logits, first)
+            logits = np.asarray(logits + self.passage * np.repeat(best, np.diff([*first, len(logits)])), np.float32)
         return np.asarray(2 / (1 + np.exp((logits.max(initial=-np.inf) - logits) / _SOFT)), np.float32)
 
     def logits(self, known: Floats) -> Floats:
@@ -50,12 +56,12 @@ def load(folder: Path) -> Head:
         raise Unavailable(f"{path} is no head of a pruner: {error!r}") from error
     if read.get("features") != list(NAMES) or read.get("window") != WINDOW:
         raise Unavailable(f"{path} was made for other features than this version has")
-    return Head(**weights)
+    return Head(**weights, passage=float(read.get("passage", 0)))
 
 
 def save(head: Head, folder: Path, facts: dict[str, Any]) -> None:
     """Writes `head.json`. `facts`: what else should stand there (layers, pooling, training)."""
     weights = {name: getattr(head, name).round(5).tolist() for name in _WEIGHTS}
-    made = {"features": NAMES, "window": WINDOW, **facts, **weights}
+    made = {"features": NAMES, "window": WINDOW, **facts, "passage": head.passage, **weights}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(json.dumps(made) + "\n", encoding="utf-8")
