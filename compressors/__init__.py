@@ -33,6 +33,7 @@ TABLE = {
     "classifier": "compressors.classifier:Classifier",
     "passages": "compressors.passages:Passages",
     "perplexity": "compressors.perplexity:Perplexity",
+    "pruner": "compressors.pruner:Pruner",
     "question": "compressors.question:Question",
     "ranked_classifier": "compressors.ranked_classifier:RankedClassifier",
     "selective": "compressors.selective:Selective",

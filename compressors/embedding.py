@@ -7,7 +7,7 @@ as there is room, and only for the caller who brought it, so that no caller can 
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf
@@ -27,7 +27,7 @@ from compressors.encoders.engine import engine
 from compressors.features import WINDOW, Window, heading, windows
 from compressors.lexical import Passage
 
-PORTION = 2048
+PORTION = 4096
 """Pieces that are handed to the device before the time is looked at again."""
 _WARM = 1024  # pieces; a first measure of the speed
 _USUAL = 0.8  # of the best speed ever measured, what is counted on before a call has one of its own
@@ -44,9 +44,7 @@ class Embedded:
     for none; `passages`: the passage that each was read with."""
 
     question: NDArray[np.float32]
-    question_ids: Ints
     vectors: Halves
-    ids: Ints
     owners: Ints
     passages: Ints
 
@@ -127,12 +125,15 @@ class Embedder:
 
     def _embed(self, reading: "Reading", pace: "_Pace") -> Embedded | None:
         left = reading.cost
-        for portion in _portions([reading.passages[n] for n in reading.missing]):
+        question = np.zeros((0, 0), np.float32)
+        for portion in _portions([reading.passages[n] for n in reading.missing]) or [[]]:
             if not pace.allows(left):
                 return None
             chosen = [reading.missing[i] for i in portion]
-            rows = [row for n in chosen for row in reading.passages[n].rows]
+            asked = [] if len(question) else [reading.question]
+            rows = [*asked, *(row for n in chosen for row in reading.passages[n].rows)]
             vectors = iter(self._run(rows))
+            question = next(vectors) if asked else question
             for n in chosen:
                 read = reading.passages[n]
                 together = np.concatenate([next(vectors) for _ in read.rows]).astype(np.float16)
@@ -141,7 +142,6 @@ class Embedder:
             cost = sum(map(len, rows))
             pace.read += cost
             left -= cost
-        (question,) = self._run([reading.question])
         return reading.embedded(question[1:-1])
 
     def _run(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
@@ -186,9 +186,7 @@ class Reading:
         width = question.shape[1]
         return Embedded(
             question=question,
-            question_ids=np.array(self.question[1:-1], np.intp),
             vectors=np.concatenate([np.zeros((0, width), np.float16), *vectors]),
-            ids=np.array([i for _, read in full for row in read.rows for i in row], np.intp),
             owners=np.concatenate([np.zeros(0, np.intp), *owners]),
             passages=np.repeat([n for n, _ in full], [len(read.owners) for _, read in full]).astype(np.intp),
         )
@@ -246,18 +244,18 @@ def _read(rows: Sequence[Window], first: int) -> _Read:
     return _Read(tuple(row.ids for row in rows), np.concatenate([np.zeros(0, np.intp), *owners]))
 
 
-def _portions(reads: Sequence[_Read]) -> Iterator[list[int]]:
-    portion: list[int] = []
-    size = 0
+def _portions(reads: Sequence[_Read]) -> list[list[int]]:
+    """Neighbours together, as many as make up about a portion."""
+    portions: list[list[int]] = []
+    size = PORTION
     for n, read in enumerate(reads):
         cost = sum(map(len, read.rows))
-        if portion and size + cost > PORTION:
-            yield portion
-            portion, size = [], 0
-        portion.append(n)
+        if size + cost > PORTION:
+            portions.append([])
+            size = 0
+        portions[-1].append(n)
         size += cost
-    if portion:
-        yield portion
+    return portions
 
 
 def _size(read: _Read) -> int:

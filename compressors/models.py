@@ -6,13 +6,14 @@ Each model lies in a folder of its own with `laconic.json`, its manifest: the co
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from compressors import shipped
 from compressors.base import Unavailable
-from compressors.checkpoint import Checkpoint, digest, folder_of, models_folder
+from compressors.checkpoint import HEAD, Checkpoint, digest, folder_of, models_folder
 from compressors.hub import Hub, Listing, Progress, Remote
 
 MANIFEST = "laconic.json"
@@ -59,11 +60,12 @@ class Model:
 
 
 def models() -> list[Model]:
-    """Every model in the folder of models, by name, those not downloaded to the end included. Reads no weights of those
-    that have a manifest."""
+    """Every model that comes with Laconic, then those in the folder of models, by name, those not downloaded to the end
+    included. Reads no weights of those that have a manifest."""
     folder = models_folder()
     found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [_model(path) for path in found]
+    ours = [replace(_model(shipped.folder(name)), name=name) for name in shipped.names()]
+    return [*ours, *(_model(path) for path in found)]
 
 
 def download(model: str, revision: str = "main", told: Progress = lambda *_: None) -> Path:
@@ -193,6 +195,8 @@ def _model(folder: Path) -> Model:
 
 
 def _kind(checkpoint: Checkpoint) -> str:
+    if (checkpoint.folder / HEAD).is_file():
+        return "pruner"
     if (checkpoint.folder / "modules.json").is_file():
         return "bi-encoder"
     architectures = checkpoint.config.get("architectures") or [""]

@@ -93,7 +93,7 @@ def _settings_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--compressor", default="lexical", metavar="NAME")
+    parser.add_argument("--compressor", default="pruner", metavar="NAME")
     parser.add_argument("--question", default="", help="what the text is to answer")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--rate", type=float, help="share of the tokens to keep, above 0 and up to 1 (default 0.5)")

@@ -15,17 +15,14 @@ _MB = 1e6
 
 
 def show(console: Console) -> None:
-    """A line for each model in the folder of models."""
+    """A line for each model that comes with Laconic or lies in the folder of models."""
     found = models()
-    if not found:
-        said = f"no models in {models_folder()}; get one with `laconic models download NAME`"
-        console.print(said, highlight=False, soft_wrap=True)
-        return
     table = Table("model", "kind", "MB", "version", box=None, pad_edge=False)
     for model in found:
         table.add_row(model.name, model.kind, f"{model.size / _MB:,.1f}", model.version[:12] or model.problem)
     console.print(table, highlight=False)
-    console.print(f"in {models_folder()}", highlight=False, soft_wrap=True)
+    said = f"laconic/… come with it; others lie in {models_folder()}; more: `laconic models download NAME`"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 def get(name: str, revision: str) -> Path:
