@@ -80,7 +80,7 @@ def paragraphs(folder: Path, every: int) -> Iterator[Marked]:
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for record in read(folder / "qa_squad.jsonl.gz"):
         text = next(d["text"] for d in record["documents"] if d["is_gold"])
-        if part(record) == HELD and zlib.crc32(text.encode()) % every == 0:
+        if part(record) == HELD and zlib.crc32(text.encode()) // 2 % every == 0:
             spans = [e for e in record["evidence"] if record["documents"][e["doc"]]["text"] == text]
             for answer, e in ((a, e) for a in record["answers"][:1] for e in spans):
                 if (at := text.find(answer, e["start"], e["end"])) >= 0:
@@ -95,7 +95,7 @@ def chats(folder: Path, every: int) -> Iterator[Marked]:
 
 def _some(path: Path, every: int) -> Iterator[Record]:
     for record in read(path):
-        if part_of(record["id"]) == HELD and zlib.crc32(record["id"].encode()) % every == 0:
+        if part_of(record["id"]) == HELD and zlib.crc32(record["id"].encode()) // 2 % every == 0:
             yield record
 
 
