@@ -46,7 +46,7 @@ def test_compress_shortens_a_file_of_texts(tmp_path: Path) -> None:
         (["compress", "--threshold", "2"], "--threshold must be from 0 to 1"),
         (["compress", "--compressor", "magic"], "no compressor is called 'magic'; known: "),
         (
-            ["compress", "--model", "gpt-4o"],
+            ["compress", "--compressor", "lexical", "--model", "gpt-4o"],
             "--model: lexical has no such setting (it takes no settings); whose tokens",
         ),
         (
