@@ -21,6 +21,7 @@ _LABEL = re.compile(r"[^\n.!?;。！？：:]{1,80}[:：](?!\d)")
 _MARK = re.compile(r"\b[A-ZÀ-ÞА-Я][^\W\d_]{1,14} \[\d{1,4}\][:：]")  # of a text inside of others: "Source [0]:"
 _OWN_LINE = re.compile(  # the same at the start of a line: its number alone, "Content:"
     r"\n[ \t]{0,8}(?:\d{1,3}[.)](?=\n)"
+    r"|(?<=\n\n)[A-Z][A-Za-z ]{2,60}:(?=\n)"
     r"|(?:[Cc]ontent|CONTENT|[Tt]ext|[Bb]ody|[Ss]nippet|[Ee]xcerpt|Inhalt|Contenu|Contenido|内容|本文|내용)[:：])"
 )
 _FIGURES = re.compile(r"\d+")

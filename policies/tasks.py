@@ -68,7 +68,7 @@ _ORDERS = {
     ],
     "extract": [
         r"(?:fill (?:in|out)|complete) (?:the |this )?(?:form|fields?|template|blanks?|table|:|\n)",
-        rf"(?:extract|transcribe|parse|convert|copy)\b(?![^.\n]{{0,60}}?\b{_SHORT}\b)",
+        rf"(?:extract|transcribe|parse|convert|copy)\b(?=\s+\w)(?![^.\n]{{0,60}}?\b{_SHORT}\b)",
     ],
     "write": [
         rf"(?:reply|respond|answer) to (?:this|the|my|a|following|customer'?s?|\s)+\s?{_MAIL}",
@@ -180,7 +180,9 @@ _WORDS = {
     ],
     "extract": [
         r"\bjson\b[^.\n]{0,40}\b(?:these|following) (?:keys|fields|properties|attributes)\b",
-        r"\bextrahiere\w*|\bextrai[sztre]\w*|\bextra(?:e|iga|er)\b|извлеки|抽出|提取|추출",
+        r"\bfill(?:ing)? (?:in|out) (?:\w+ ){0,4}(?:forms?|fields?|templates?|applications?|questionnaires?)\b",
+        r"\bextrahiere\w*|\bextrai(?:s|re|a|am|r|ga)\b|\bextrayez\b|\bestra(?:i|rre)\b|\bextra(?:e|er)\b"
+        r"|извлеки|抽出|提取|추출",
     ],
     "write": [
         r"\b(?:antworte\w*|réponds|répondre|responder?) (?:auf|à|a) (?:diese\w*|die|ce\w*|este|esta|la|al|el)\b"
@@ -236,7 +238,7 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better
         score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
-    "extract": "extra json извлеки 抽出 提取 추출",
+    "extract": "extra estra json fill извлеки 抽出 提取 추출",
     "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
     "edits": """replace apply edit rewri modif refactor fix patch port convert extend migrat updated new_
         diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace test""",

@@ -52,3 +52,19 @@ def test_the_words_of_an_address_name_no_section() -> None:
     link = "[URL: https://docs.example/samples]"
     found = cut(user(f"Context:\n{link}\n{FERRY}\n{link}\n{PASSES}\n\nQuestion: {WINTER}"))
     assert kind_of(found, FERRY) is Kind.CONTEXT
+
+
+def test_material_that_goes_on_behind_its_announcement_in_a_system_text_is_told_from_it() -> None:
+    order = "Tu es un expert. Réponds en utilisant uniquement ce contexte :"
+    found = cut(system(f"{order} {MUSEE}\n{MUSEE}"), user("Quand ouvre-t-elle ?"))
+    assert kind_of(found, order) is Kind.INSTRUCTION
+    assert kind_of(found, MUSEE) is Kind.CONTEXT
+
+
+def test_rules_between_the_documents_of_a_system_text_do_not_end_them() -> None:
+    documents = f"{FERRY}\n\n---\n\n{PASSES}\n\n---\n\n{WERKSTATT}"
+    found = cut(user(WINTER), system(f"Relevant excerpts from the knowledge base:\n\n{documents}"))
+    assert {kind_of(found, text) for text in (FERRY, PASSES, WERKSTATT)} == {Kind.CONTEXT}
+    closing = "You must never guess, and you must never name a price that is not in the documents above. " * 3
+    found = cut(user(WINTER), system(f"Excerpts:\n\n{FERRY}\n\n{PASSES}\n\n---\n\n{closing}"))
+    assert kind_of(found, closing.strip()) is Kind.INSTRUCTION

@@ -110,6 +110,8 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "How do I get to Java from the port, and what must not be dropped there?",
         "Never drop the polite form.",
         "Find out why the gate is stuck, but do not change anything yourself.",
+        "Utilise uniquement les extraits de thèses.",
+        "Use the search results (URL and Extract).",
         "Which relations to the harbour office does the answer need?",
         "Convert the question into a search query.",
         "Avoid repeating unchanged parts of the context.",

@@ -12,6 +12,8 @@ _RECALLS = re.compile(
     r"|摘要|总结|要約|履歴|记忆|記憶|요약|기억",
     re.IGNORECASE,
 )
+_COLON = re.compile(r" ?[:：] ")
+_ANNOUNCED = 700  # characters of a paragraph in which the sentence that announces material ends
 REMARK = 300  # characters of a line at the edge of material that may speak to the model
 
 
@@ -39,6 +41,17 @@ def told(block: str) -> int:
     if colon < 0 or not _RECALLS.search(block[: colon + 1]):
         return 0
     return 0 if sentences.addressed(block[colon + 1 :]) else colon + 1
+
+
+def leading(block: str) -> int:
+    """Length of "Answer with these documents only: " before material that goes on in the same paragraph of a system
+    text; 0 where there is none."""
+    for colon in _COLON.finditer(block, 0, _ANNOUNCED):
+        rest = block[colon.end() :]
+        plain = sentences.weight(rest) >= BULK and not sentences.addressed(rest, strictly=True)
+        if plain and sentences.announces(block[: colon.end()]):
+            return colon.end()
+    return 0
 
 
 def last_question(block: str) -> int:

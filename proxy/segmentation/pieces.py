@@ -10,7 +10,7 @@ from proxy.segmentation.documents import BULK, Piece, documents, json_values
 from proxy.segmentation.edges import apart
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import lines, stripped
-from proxy.segmentation.pasted import framed, introduction, last_question, pasted, told
+from proxy.segmentation.pasted import framed, introduction, last_question, leading, pasted, told
 from proxy.segmentation.printed import shell, tool_output
 from proxy.segmentation.sections import Section, blocks, read
 from proxy.segmentation.template import Blocks, Template
@@ -273,6 +273,11 @@ class _Cutter:
         for in_run, (a, b) in zip(run, found, strict=True):
             block = self.text[a:b]
             c = a + told(block)
+            if not in_run and c == a and (led := leading(block)):
+                yield Piece(a, a + led, Kind.INSTRUCTION)
+                yield from documents(self.text, stripped(self.text, a + led, b)[0], b, Kind.CONTEXT, "")
+                said = Meaning.CONTEXT
+                continue
             if in_run or (c > a and sentences.weight(block) >= BULK):
                 if c > a:
                     yield Piece(a, c, Kind.INSTRUCTION)

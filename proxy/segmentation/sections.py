@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from proxy.segmentation import labels, sentences, series, shapes
+from proxy.segmentation.documents import BULK
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
 
@@ -218,7 +219,8 @@ class _Reader:
             self.frames.append(_Frame(len(self.markers), Meaning.CONTEXT))
             return
         if meaning is None:
-            frame.opened = frame.by = None
+            if not self.goes_on(i, marker):
+                frame.opened = frame.by = None
             return
         closer = self.closing_rule(i, marker)
         if closer is None:
@@ -227,6 +229,13 @@ class _Reader:
             frame.opened = frame.by = None
             self.frames.append(_Frame(closer, meaning))
             self.markers[closer] = _paired(self.markers[closer], i)
+
+    def goes_on(self, i: int, marker: Marker) -> bool:
+        """Whether a rule in an open section of a system text parts two of its documents: long texts, no orders."""
+        stop = self.markers[i + 1].start if i + 1 < len(self.markers) else len(self.text)
+        rest = self.text[marker.end : stop].strip()
+        open_still = self.frames[-1].opened in _MATERIAL and sentences.weight(rest) >= BULK
+        return open_still and not sentences.addressed(rest, strictly=True)
 
     def declared(self, marker: Marker) -> bool:
         """Whether the only rule of a system text parts orders from a long text that gives none."""

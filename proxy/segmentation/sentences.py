@@ -81,7 +81,8 @@ _SELF = re.compile(
 _POINTS = re.compile(
     r"\b(?:"
     + _any(
-        r"""following below above here_is here_are provided given attached this these folgend\w* unten hier suivant\w*
+        r"""following below above here_is here_are provided given attached this these ce_contexte ces_\w{4,12}
+        folgend\w* unten hier suivant\w*
         ci-dessous voici siguiente\w* a_continuación seguinte\w* abaixo seguent\w* di_seguito volgende hieronder
         poniżs\w* ниже следующ\w* aşağıda\w* التالي\w* निम्न\w* berikut"""
     )
