@@ -41,12 +41,14 @@ _GOLD = 0.3  # of a unit's characters: less of it in the evidence is an edge
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A record as the compressor sees it. `gold`: the share of each unit that is evidence, 0..1."""
+    """A record as the compressor sees it. `gold`: the share of each unit that is evidence, 0..1. `document`: the title
+    of the first passage with evidence."""
 
     task: Task
     units: tuple[Span, ...]
     gold: NDArray[np.float32]
     kind: str
+    document: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ def example(record: Record, kind: str, titled: bool = True) -> Example:
     starts = [start for start, _ in documents]
     evidence = spans.merge((starts[e["doc"]] + e["start"], starts[e["doc"]] + e["end"]) for e in record["evidence"])
     gold = [_share(spans.solid(task.text, unit) - unit[0], spans.within(evidence, *unit)) for unit in units]
-    return Example(task, units, np.array(gold, np.float32), kind)
+    document = record["documents"][record["evidence"][0]["doc"]]["title"]
+    return Example(task, units, np.array(gold, np.float32), kind, document)
 
 
 def bridge(record: Record, passages: Pool, rng: random.Random) -> Record | None:
@@ -197,7 +200,7 @@ def chain(passages: Pool, rng: random.Random) -> Record:
 def either(passages: Pool, rng: random.Random) -> Record:
     """A question that compares two passages by their titles: "Which is older, Ugetsu or Rashomon?"."""
     places: list[tuple[Record, Span]] = []
-    names = rng.sample(sorted(passages.titles), 40)
+    names = rng.sample(sorted(passages.titles), min(40, len(passages.titles)))
     chosen = []
     hint = ""
     for name in names:
@@ -274,7 +277,11 @@ def _filled(record: Record, passages: Pool, mix: Mix, rng: random.Random) -> Rec
     own = rng.sample(own, min(len(own), max(0, wanted - len(needed) - rng.randint(0, wanted // 2))))
     kept = [*needed, *own]
     titles = {record["documents"][i]["title"] for i in kept}
-    others = [p for p in rng.sample(passages.passages, max(0, wanted - len(kept))) if p["title"] not in titles]
+    others = [
+        p
+        for p in rng.sample(passages.passages, min(len(passages.passages), max(0, wanted - len(kept))))
+        if p["title"] not in titles
+    ]
     documents = [*((i, record["documents"][i]) for i in kept), *((-1, p) for p in others)]
     rng.shuffle(documents)
     places = {old: new for new, (old, _) in enumerate(documents)}

@@ -25,15 +25,15 @@ _QUESTION = 64  # word pieces
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    steps: int = 1500
-    tokens: int = 3000  # of passages a batch
-    rate: float = 5e-5
-    warm: float = 0.08  # share of the steps
+    steps: int = 500
+    tokens: int = 1600  # of passages a batch
+    rate: float = 8e-5
+    warm: float = 0.05  # share of the steps
     sharp: float = 20.0  # what cosines are multiplied by
     nearest: float = 1.0  # weight of the loss over the nearest tokens
     passage: float = 0.5  # weight of the loss over passages
-    frozen: int = 3  # lower layers that stay as they are, like the word embeddings
-    every: int = 100  # steps between checkpoints
+    frozen: float = 0.5  # share of the layers, from below, that stays as it is, like the word embeddings
+    every: int = 25  # steps between checkpoints
     seed: int = 0
 
 
@@ -61,7 +61,7 @@ class Group:
 
 def train(model: Any, tokenizer: Any, groups: Callable[[int], Iterator[Group]], given: Schedule, state: Path) -> None:
     """Trains in place. `groups(seed)` yields without end; checkpoints go to `state`, from which it goes on."""
-    for part in (model.embeddings, *model.encoder.layer[: given.frozen]):
+    for part in (model.embeddings, *model.encoder.layer[: int(given.frozen * len(model.encoder.layer))]):
         part.requires_grad_(False)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=given.rate, weight_decay=0.01)
@@ -149,7 +149,7 @@ def _loss(model: Any, tokenizer: Any, batch: Sequence[Group], given: Schedule) -
     rows = [row for g in batch for row in g.rows]
     unit_at = np.cumsum([0, *(g.units for g in batch)])
     passage_at = np.cumsum([0, *(g.passages for g in batch)])
-    tokens, mask = _encode(model, [row.ids for row in rows], device)
+    tokens, mask = encode(model, [row.ids for row in rows], device)
     owners = np.full(mask.shape, -1)
     owner_passages = np.zeros(len(rows), int)
     at = 0
@@ -167,8 +167,9 @@ def _loss(model: Any, tokenizer: Any, batch: Sequence[Group], given: Schedule) -
     whole = torch.zeros(int(passage_at[-1]), tokens.shape[2], device=device).index_add_(0, into, summed)
     asked = [ask for g in batch for ask in g.asked]
     ids = [tokenizer.encode(ask.question).ids[:_QUESTION] for ask in asked]
-    words, there = _encode(model, ids, device)
-    questions = F.normalize((words * there[..., None]).sum(1), dim=1)
+    words, there = encode(model, ids, device)
+    inner = _inner(there)
+    questions = F.normalize((words * inner[..., None]).sum(1), dim=1)
     gold = torch.zeros(len(asked), count, device=device)
     gold_passage = torch.zeros(len(asked), len(whole), device=device)
     place = torch.zeros(count, dtype=torch.long, device=device)
@@ -183,12 +184,12 @@ def _loss(model: Any, tokenizer: Any, batch: Sequence[Group], given: Schedule) -
     loss = _listwise(questions @ units.T, gold, given.sharp)
     loss = loss + given.passage * _listwise(questions @ F.normalize(whole, dim=1).T, gold_passage, given.sharp)
     if given.nearest:
-        near = _nearest(F.normalize(words, dim=2), there, F.normalize(flat, dim=1), unit, count)
+        near = _nearest(F.normalize(words, dim=2), inner, F.normalize(flat, dim=1), unit, count)
         loss = loss + given.nearest * _listwise(near, gold, 1.5 * given.sharp)
     return loss
 
 
-def _encode(model: Any, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def encode(model: Any, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Token vectors and the mask, padded to the longest row."""
     longest = min(WINDOW, max(map(len, rows)))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -201,16 +202,22 @@ def _encode(model: Any, rows: Sequence[Sequence[int]], device: torch.device) -> 
 
 
 def _nearest(
-    words: torch.Tensor, there: torch.Tensor, flat: torch.Tensor, unit: torch.Tensor, count: int
+    words: torch.Tensor, inner: torch.Tensor, flat: torch.Tensor, unit: torch.Tensor, count: int
 ) -> torch.Tensor:
     """For each question and unit, the mean over the question's tokens of the nearest token's cosine (ColBERT; Khattab
-    and Zaharia, arXiv 2004.12832), special tokens left out."""
+    and Zaharia, arXiv 2004.12832)."""
+    near = (words @ flat.T).float()
+    best = torch.full((*near.shape[:2], count), -1.0, device=near.device)
+    best = best.scatter_reduce(2, unit.expand(near.shape), near, "amax")
+    return (best * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
+
+
+def _inner(there: torch.Tensor) -> torch.Tensor:
+    """The mask without the first and the last token of each row."""
     inner = there.clone().float()
     inner[:, 0] = 0
-    inner[torch.arange(len(there)), there.sum(1) - 1] = 0
-    near = words @ flat.T
-    best = torch.full((*near.shape[:2], count), -1.0).scatter_reduce(2, unit.expand(near.shape), near.float(), "amax")
-    return (best * inner[..., None]).sum(1) / inner.sum(1, keepdim=True)
+    inner[torch.arange(len(there), device=there.device), there.sum(1) - 1] = 0
+    return inner
 
 
 def _listwise(scores: torch.Tensor, gold: torch.Tensor, sharp: float) -> torch.Tensor:
