@@ -7,12 +7,12 @@ as there is room, and only for the caller who brought it, so that no caller can 
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import inf
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors import cancel
-from compressors.base import Span
+from compressors.base import Cancelled, Span
 from compressors.checkpoint import Checkpoint, open_checkpoint
 from compressors.device import RowModel, device
 from compressors.encoders.engine import engine
@@ -30,6 +30,7 @@ from compressors.lexical import Passage
 PORTION = 4096
 """Pieces that are handed to the device before the time is looked at again."""
 _WARM = 1024  # pieces; a first measure of the speed
+_LETTERS = 5.0  # of a text to a piece; English has 4.2
 _USUAL = 0.8  # of the best speed ever measured, what is counted on before a call has one of its own
 _OVERHEAD = 500  # bytes that an entry takes besides its numbers
 
@@ -96,18 +97,21 @@ class Embedder:
             self.speed = max(self.speed, _WARM / (perf_counter() - before))
 
     def read(self, text: Text) -> "Reading":
-        """A text cut into rows, with what is known already."""
+        """A text with what is known of it already."""
         keys = [self._key(text, passage) for passage in text.passages]
-        found = {n: kept for n, key in enumerate(keys) if (kept := self._kept.get(key))}
-        new = [n for n in range(len(keys)) if n not in found]
-        rows: dict[int, list[Window]] = {n: [] for n in new}
-        tokenizer = self.checkpoint.tokenizer
-        for window in windows(text.text, text.units, [text.passages[n] for n in new], tokenizer) if new else ():
-            rows[new[window.passage]].append(window)
-        found |= {n: _read(rows[n], text.passages[n].first) for n in new}
+        return Reading(text, keys, [self._kept.get(key) for key in keys])
+
+    def _cut(self, reading: "Reading") -> list[int]:
+        """Cuts what is not known into rows. Gives the row of the question."""
+        text, tokenizer = reading.text, self.checkpoint.tokenizer
+        rows: dict[int, list[Window]] = {n: [] for n in reading.missing}
+        unread = [text.passages[n] for n in reading.missing]
+        for window in windows(text.text, text.units, unread, tokenizer) if unread else ():
+            rows[reading.missing[window.passage]].append(window)
+        for n in reading.missing:
+            reading.passages[n] = _read(rows[n], text.passages[n].first)
         question = tokenizer.encode(text.question, add_special_tokens=False).ids[: WINDOW - 2]
-        row = [self._around[0], *question, self._around[1]]
-        return Reading(text, row, [found[n] for n in range(len(keys))], keys)
+        return [self._around[0], *question, self._around[1]]
 
     def _key(self, text: Text, passage: Passage) -> bytes:
         units = text.units[passage.first : passage.last]
@@ -115,34 +119,49 @@ class Embedder:
         starts = np.array([unit[0] - start for unit in units], np.int64)
         return self._kept.key(heading(passage).encode(), text.text[start : units[-1][1]].encode(), starts.tobytes())
 
-    def embed(self, readings: Sequence["Reading"], seconds: Callable[[], float]) -> list[Embedded | None]:
-        """The readings' vectors, in order; None for those that there is no time for. `seconds`: how long reading may
-        still take, asked before each portion; what has been read by then is kept."""
-        pace = _Pace(self.speed, seconds)
-        done = [self._embed(reading, pace) for reading in readings]
+    def embed(self, texts: Sequence[Text], until: float = inf) -> list[Embedded | None]:
+        """The texts' vectors, in order; None for those that there is no time for. `until`: when reading has to end, by
+        `time.monotonic`; what has been read by then is kept."""
+        pace = _Pace(self.speed, until)
+        done = [self._embed(self.read(text), pace) for text in texts]
         self.speed = max(self.speed, pace.speed if pace.read >= _WARM else 0)
         return done
 
     def _embed(self, reading: "Reading", pace: "_Pace") -> Embedded | None:
-        left = reading.cost
-        question = np.zeros((0, 0), np.float32)
-        for portion in _portions([reading.passages[n] for n in reading.missing]) or [[]]:
-            if not pace.allows(left):
-                return None
+        if not pace.allows(reading.least):
+            return None
+        asked = self._cut(reading)
+        left = len(asked) + sum(_cost(reading.read(n)) for n in reading.missing)
+        question: NDArray[np.float32] | None = None
+        for portion in _portions([reading.read(n) for n in reading.missing]) or [[]]:
             chosen = [reading.missing[i] for i in portion]
-            asked = [] if len(question) else [reading.question]
-            rows = [*asked, *(row for n in chosen for row in reading.passages[n].rows)]
-            vectors = iter(self._run(rows))
-            question = next(vectors) if asked else question
+            first = [asked] if question is None else []
+            rows = [*first, *(row for n in chosen for row in reading.read(n).rows)]
+            made = self._run_until(rows, pace) if pace.allows(left) else None
+            if made is None:
+                return None
+            vectors = iter(made)
+            question = next(vectors) if question is None else question
             for n in chosen:
-                read = reading.passages[n]
-                together = np.concatenate([next(vectors) for _ in read.rows]).astype(np.float16)
-                reading.passages[n] = _Read(read.rows, read.owners, together)
-                self._kept.put(reading.keys[n], reading.passages[n])
-            cost = sum(map(len, rows))
-            pace.read += cost
-            left -= cost
+                read = reading.read(n)
+                together = np.concatenate([next(vectors) for _ in read.rows]) if read.rows else question[:0]
+                reading.passages[n] = _Read(read.rows, read.owners, together.astype(np.float16))
+                self._kept.put(reading.keys[n], reading.read(n))
+            left -= sum(map(len, rows))
+        assert question is not None
         return reading.embedded(question[1:-1])
+
+    def _run_until(self, rows: Sequence[list[int]], pace: "_Pace") -> list[NDArray[np.float32]] | None:
+        """None where others' work takes until the end. Raises `Cancelled` where nobody waits any more."""
+        alive = cancel.watcher()
+        try:
+            with cancel.watched(lambda: alive() and not pace.ended(), whose=cancel.whose()):
+                made = self._run(rows)
+        except Cancelled:
+            cancel.check()
+            return None
+        pace.read += sum(map(len, rows))
+        return made
 
     def _run(self, rows: Sequence[list[int]]) -> list[NDArray[np.float32]]:
         return self.device.rows(self._model, rows, [len(row) for row in rows])
@@ -151,44 +170,52 @@ class Embedder:
 class _Pace:
     """Whether there is time for more, by the speed of this call once it has read something. Mutable."""
 
-    def __init__(self, speed: float, seconds: Callable[[], float]) -> None:
+    def __init__(self, speed: float, until: float) -> None:
         self._expected = speed * _USUAL or inf
-        self._seconds = seconds
-        self._began = perf_counter()
+        self._began = monotonic()
+        self._until = until
         self.read = 0
 
     @property
     def speed(self) -> float:
         """Pieces a second."""
-        return self.read / (perf_counter() - self._began) if self.read else self._expected
+        return self.read / max(1e-6, monotonic() - self._began) if self.read else self._expected
 
-    def allows(self, pieces: int) -> bool:
-        return pieces <= self._seconds() * self.speed
+    def ended(self) -> bool:
+        return monotonic() >= self._until
+
+    def allows(self, pieces: float) -> bool:
+        return not self.ended() and pieces <= (self._until - monotonic()) * self.speed
 
 
 class Reading:
-    """A text cut into rows. Mutable: passages get their vectors as they become known."""
+    """A text and what is known of its passages. Mutable: they are cut into rows, then get their vectors."""
 
-    def __init__(self, text: Text, question: list[int], passages: list[_Read], keys: list[bytes]) -> None:
-        self.text, self.question, self.passages, self.keys = text, question, passages, keys
-        self.missing = [n for n, read in enumerate(passages) if read.vectors is None and read.rows]
+    def __init__(self, text: Text, keys: list[bytes], passages: "list[_Read | None]") -> None:
+        self.text, self.keys, self.passages = text, keys, passages
+        self.missing = [n for n, read in enumerate(passages) if read is None]
+
+    def read(self, n: int) -> _Read:
+        """A passage that has been cut."""
+        found = self.passages[n]
+        assert found is not None
+        return found
 
     @property
-    def cost(self) -> int:
-        """Pieces that have to be read."""
-        return len(self.question) + sum(len(row) for n in self.missing for row in self.passages[n].rows)
+    def least(self) -> float:
+        """About how many pieces have to be read, before they are counted; rather too few."""
+        units, passages = self.text.units, (self.text.passages[n] for n in self.missing)
+        return sum(units[p.last - 1][1] - units[p.first][0] for p in passages) / _LETTERS
 
     def embedded(self, question: NDArray[np.float32]) -> Embedded:
-        firsts = [p.first for p in self.text.passages]
-        full = [(n, read) for n, read in enumerate(self.passages) if read.vectors is not None]
-        owners = [np.where(read.owners < 0, -1, read.owners + firsts[n]) for n, read in full]
-        vectors = [read.vectors for _, read in full if read.vectors is not None]
-        width = question.shape[1]
+        passages = [(p.first, self.read(n)) for n, p in enumerate(self.text.passages)]
+        owners = [np.where(read.owners < 0, -1, read.owners + first) for first, read in passages]
+        vectors = [read.vectors for _, read in passages if read.vectors is not None]
         return Embedded(
             question=question,
-            vectors=np.concatenate([np.zeros((0, width), np.float16), *vectors]),
+            vectors=np.concatenate([question[:0].astype(np.float16), *vectors]),
             owners=np.concatenate([np.zeros(0, np.intp), *owners]),
-            passages=np.repeat([n for n, _ in full], [len(read.owners) for _, read in full]).astype(np.intp),
+            passages=np.repeat(np.arange(len(passages)), [len(read.owners) for _, read in passages]),
         )
 
 
@@ -244,12 +271,16 @@ def _read(rows: Sequence[Window], first: int) -> _Read:
     return _Read(tuple(row.ids for row in rows), np.concatenate([np.zeros(0, np.intp), *owners]))
 
 
+def _cost(read: _Read) -> int:
+    return sum(map(len, read.rows))
+
+
 def _portions(reads: Sequence[_Read]) -> list[list[int]]:
     """Neighbours together, as many as make up about a portion."""
     portions: list[list[int]] = []
     size = PORTION
     for n, read in enumerate(reads):
-        cost = sum(map(len, read.rows))
+        cost = _cost(read)
         if size + cost > PORTION:
             portions.append([])
             size = 0
@@ -259,5 +290,4 @@ def _portions(reads: Sequence[_Read]) -> list[list[int]]:
 
 
 def _size(read: _Read) -> int:
-    numbers = sum(len(row) for row in read.rows)
-    return _OVERHEAD + (read.vectors.nbytes if read.vectors is not None else 0) + read.owners.nbytes + 40 * numbers
+    return _OVERHEAD + (read.vectors.nbytes if read.vectors is not None else 0) + read.owners.nbytes + 36 * _cost(read)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from time import monotonic
 from typing import Annotated
 
 from msgspec import Meta, Struct, to_builtins
@@ -98,8 +99,8 @@ class Pruner:
 
     def _scores(self, cases: Sequence[Case]) -> Iterator[list[float] | None]:
         """For each case its scores, None where there was no time for them."""
-        readings = [self._embedder.read(_text(case)) for case in cases]
-        found = self._embedder.embed(readings, lambda: _SHARE * cancel.remaining())
+        until = monotonic() + _SHARE * cancel.remaining()
+        found = self._embedder.embed([_text(case) for case in cases], until)
         for case, embedded in zip(cases, found, strict=True):
             cancel.check()
             yield self._score(case, embedded) if embedded else None
