@@ -81,8 +81,10 @@ NAMES = (
     *("before", "after", "before_lexical", "after_lexical"),
     *("hop", "hop_asked", "hop_passage", "hop_passage_asked", "uncovered"),
     *("opening", "closing", "length", "passage_length", "passages"),
+    *("linked", "covered", "left_by_unit", "left_by_passage", "lead", "asked"),
 )
-"""The columns of `features`. `_gap`: below the best unit's; others of meaning count in standard deviations."""
+"""The columns of `features`. `_gap`: below the best unit's; others of meaning count in standard deviations. Those of
+the last line are the same for all units of a context: they tell whether one sentence is enough for the question."""
 
 _HOPS = 6  # that many best units lead on to others
 _PORTION = 512  # pieces that are looked at together: what a core's own cache holds
@@ -129,6 +131,10 @@ def weighed(words: Relevance, seen: Pooled) -> Floats:
     elsewhere = owner[:, None] != owner[best]
     apart = np.arange(len(count))[:, None] != owner[best]
     position = np.arange(len(owner)) - first[owner]
+    by_unit, by_passage = near[:, best[0]].mean(), covered[:, owner[best[0]]].mean()
+    most = near.max(1).mean()
+    lead = start[best[0]] - start[best[:2][-1]]
+    same = np.array([words.links.max(), by_unit, most - by_unit, most - by_passage, lead, len(near) / 10])
     opening = (position == 0).astype(np.float32)
     columns = [
         *(lexical, _gap(lexical), words.own, words.near, words.links, words.links * opening),
@@ -145,7 +151,7 @@ def weighed(words: Relevance, seen: Pooled) -> Floats:
         np.log1p(seen.sizes) - 3,
         *(np.log(count)[owner], np.full(len(owner), np.log(len(count)))),
     ]
-    return np.stack(columns, 1).astype(np.float32)
+    return np.column_stack([*columns, np.tile(same, (len(owner), 1))]).astype(np.float32)
 
 
 def pooled(embedded: "Embedded", units: int, passages: int) -> Pooled:
