@@ -47,7 +47,8 @@ _CITATION = re.compile(  # every alternative begins with a plain character, for 
 )
 _NOTE = re.compile(  # the same in forms that are rare
     r"[⁽⁰¹²³⁴-⁹](?<!\w[⁰¹²³⁴-⁹])[⁰¹²³⁴-⁹,⁾]{0,8}|[①-⓿❶-➓]|\^(?:\[\d{1,3}\]|\d{1,3}\^)"
-    r"|\{\{?(?:\w{1,20}[:.-])?\d{1,4}\}\}?|<<[\w .:-]{1,24}>>|[‹⟦＜《〈〖][\w .:-]{1,24}[›⟧＞》〉〗]"
+    r"|\{\{?(?:\w{1,20}[:.-])?\d{1,4}\}\}?|<<[\w .:-]{1,24}>>|<[@#][\w|.-]{2,40}>:?"
+    r"|[‹⟦＜《〈〖][\w .:-]{1,24}[›⟧＞》〉〗]"
     r"|（(?:[^\W\d_]{2,14}[ :：#_-]{0,2})?\d{1,4}）|\\cite\w{0,8}\{[^{}\n]{1,60}\}"
 )
 _SOURCE = re.compile(r"\((?:[^\W\d_]{2,14}(?: et al\.?)?[ :#_.,-]{1,3})?\d{1,4}[a-z]?(?:, ?\d{1,4}){0,4}\)")
@@ -183,7 +184,7 @@ _ALWAYS: tuple[_Gated, ...] = (
     (_CITATION, ("[", "【", "#", "〔", "［")),
     (_SOURCE, ("(",)),
     (_TARGET, ("](",)),
-    (_NOTE, ("（", "{", "^", "<<", *"⁽⁰¹²³⁴⁵⁶⁷⁸⁹‹⟦＜《〈〖①②❶❷")),
+    (_NOTE, ("（", "{", "^", "<<", "<@", "<#", *"⁽⁰¹²³⁴⁵⁶⁷⁸⁹‹⟦＜《〈〖①②❶❷")),
     (_NUMBERED_ROW, ("|",)),
     (_KEYED, ('"', "'")),
     (_COLUMNS, ('": [', "': [", '":[', "':[", "': (")),
@@ -371,6 +372,9 @@ def _fenced(text: str) -> Iterator[Span]:
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
     """Matches of a pattern, window by window: `re` holds the interpreter, so that no single call may be long."""
+    if len(text) <= _WINDOW:
+        yield from [match.span() for match in pattern.finditer(text)]
+        return
     position = 0
     for start in range(0, len(text), _WINDOW):
         stop = start + _WINDOW

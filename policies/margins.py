@@ -33,6 +33,8 @@ _CODE_ENDS = _SAID + ")}]>"
 def margins(text: str, *, code: bool) -> Iterator[Span]:
     """The ends of a text that stay, as spans; they may overlap. `code`: it is source code or a diff, where a colon says
     nothing."""
+    if text.startswith(("{", "[{", '["')):  # JSON is cut by its own form
+        return
     at = 0
     for pattern in (_LEADS, _NAMED) if code else (_LEADS, _NAMED, _LABEL):
         if match := pattern.match(text, at):
@@ -40,10 +42,12 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
             at = match.end()
     if match := _TRAILS.search(text[-_TAIL:]):
         yield len(text[:-_TAIL]) + match.start(), len(text)
-    yield from _lines(text)
-    read = f"\n{text[:_READ]}\n"
-    found = [*_OWN_LINE.finditer(read), *(_MARK.finditer(read) if "]:" in read or "]：" in read else ())]
-    yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
+    if "]:" in text or "]：" in text:
+        yield from (match.span() for match in _MARK.finditer(text[:_READ]))
+    if "\n" in text:
+        yield from _lines(text)
+        found = _OWN_LINE.finditer(f"\n{text[:_READ]}\n")
+        yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
 
 
 def _lines(text: str) -> Iterator[Span]:

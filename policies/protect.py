@@ -30,6 +30,8 @@ _HEAD = 6_000  # characters of a segment that are read to tell what it is
 _WIDE = re.compile("[\u2e80-\U0010ffff]")
 _ELIDED = re.compile(r"^[ ]{0,8}(?:⋮|…|\.\.\.)[ .…]{0,4}$", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ ]{0,8}(\d{1,6})(?: ?[:|│→]|\t| |$)", re.MULTILINE)
+_BRANCH = re.compile(r"^[ │|]{0,40}(?:[├└]─{0,2}|[`|]--) ?\S", re.MULTILINE)  # of a tree of files
+_FEW_BRANCHES = 3
 _SCHEMA = re.compile(r"\bCREATE (?:TABLE|VIEW|INDEX)\b|\"(?:\$defs|\$schema|\$ref|properties)\"\s?:")
 _KEYWORD = re.compile(
     r"\s{0,40}(?:import|from|def|class|function|const|let|var|func|fn|public|private|export|using|package|return)\b"
@@ -166,7 +168,13 @@ def _fixed(segment: Segment, task: Task) -> str:
         return "numbered view of a file"
     if task.edits and (segment.kind is Kind.CODE or _coded(head)) and not _excerpt(head):
         return "edit target"
+    if segment.kind is not Kind.TOOL_OUTPUT and ("─" in head or "--" in head) and _is_tree(head):
+        return "tree of files"
     return "schema" if _SCHEMA.search(head) else ""
+
+
+def _is_tree(text: str) -> bool:
+    return len(_BRANCH.findall(text)) >= max(_FEW_BRANCHES, 0.5 * text.count("\n"))
 
 
 def _numbered(text: str) -> bool:

@@ -101,7 +101,7 @@ _WORDS = {
         r"(?! (?:yourself|yet|for now|on (?:the|my)|in (?:the|my) (?:repo|code|file)))"
         r"|\b(?:keep\w*|preserv\w+|include) every word\b",
         r"\b(?:identif|extract|find|list|detect|annotat)\w*\b[^.\n]{0,20}\b(?:all|every|each)\b[^.\n]{0,40}"
-        r"\b(?:entit(?:y|ies)|relationships?|relations|mentions?|occurrences?|named? \w+)\b",
+        r"\b(?:entit(?:y|ies)|relationships?|relations|mentions?|occurrences?)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:invalid|malformed)\b|\b(?:invalid|corrected) json\b",
         r"\b(?:how many|how often|count)\b[^.\n?]{0,30}\b(?:words?|characters|letters|occurrences)\b",
         r"\b(?:ohne|nichts|rien|sin)\b[^.\n]{0,20}\b(?:änder|veränder|wortlaut|chang|modifi|cambi|alter)\w*",
@@ -163,6 +163,10 @@ _WORDS = {
         r" (?:is |are |\w+ )?better\b|\bweaknesses\b",
         r"\b(?:submitted|candidate|expert|predicted) (?:\w+ )?"
         r"(?:summar(?:y|ies)|answers?|responses?|translations?|outputs?)\b",
+        r"\b(?:does|is) (?:the|this) (?:\w+ )?"
+        r"(?:passages?|documents?|texts?|excerpts?|snippets?|context|results?)\b"
+        r"[^.?\n]{0,30}\b(?:answer|support|relevant|entail)\b[^.?\n]{0,20}"
+        r"\b(?:query|question|claim|statement|answer)\b[^.\n]{0,20}[?]",
         r"\b(?:act|acting|you are) (?:as )?(?:a |an )?(?:\w+ ){0,3}(?:judge|grader|evaluator)\b|\bfeedback on\b",
         r"(?<!relevance )\bscores?\b[^.\n]{0,80}?\b[01]\s?(?:-|–|to|and)\s?(?:1|5|10|100)\b",
         r"\bevaluation (?:steps|criteria)\b|\bgrading\b",
@@ -216,7 +220,7 @@ _WORDS = {
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
     "copy": """verbatim word_for word-for unchanged _summari _condens _shorten _abridg _lose_ _losing _omit _leave_out
-        _drop schema entit relation mention occurrence name
+        _drop schema entit relation mention occurrence
         ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
         leaving_out convert konvert conviert portier übertrag migr przepisz przenieś перепи перенес
         変換 移植 書き 转 改 迁移 변환 바꿔 옮겨
@@ -235,13 +239,14 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
         やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
     "judge": """judge grader evaluat is_better unsafe harmful toxic abusive moderat
-        violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better
+        violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better does_the does_this
+        relevant
         score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",
     "extract": "extra estra json fill извлеки 抽出 提取 추출",
     "classify": "phishing spam scam classif klassif clasific sentiment классиф 分類 分类 분류",
     "edits": """replace apply edit rewri modif refactor fix patch port convert extend migrat updated new_
-        diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace test""",
+        diff fill cursor buffer editor selection _file selected highlighted marked indentation whitespace tests""",
 }
 
 

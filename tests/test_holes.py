@@ -19,6 +19,7 @@ KEPT = {
     "citation": "as was shown [3] before",
     "json id": '{"doc_id": "alpha", "text": "x"}',
     "mail header": "Betreff: Turbine drei",
+    "person in a chat": "It was <@U05LLLL> who closed the gate.",
     "number with a dash": "The parcel 4411-20 borders on the dam.",
 }
 
@@ -30,6 +31,7 @@ KEPT = {
         ("address", "ann.lee@dam.example"),
         ("ticket", "T-48210"),
         ("number with a dash", "4411-20"),
+        ("person in a chat", "<@U05LLLL>"),
         ("uuid", "1b4e28ba-2fa1-11d2-883f-0016d3cca427"),
         ("account", "AT61 1904 3002 3457 3201"),
         ("fault code", "E27"),

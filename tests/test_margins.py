@@ -39,6 +39,10 @@ def test_rows_that_look_alike_are_no_titles() -> None:
     assert list(margins(rows, code=False)) == []
 
 
+def test_json_is_cut_by_its_own_form() -> None:
+    assert list(margins('{"level: of the dam": 3,\n "gate": "north"\n}', code=False)) == []
+
+
 def test_a_colon_in_code_is_no_label() -> None:
     code = "if level > 3: open_the_gate_and_tell_the_keeper_of_the_lower_dam_about_it_before_noon(level, 4)\nshut()\n"
     assert not any(a == 0 for a, _ in margins(code, code=True))

@@ -33,6 +33,16 @@ def test_code_that_will_be_edited_stays_and_code_that_is_asked_about_may_change(
     assert "return len" in changeable(segments(("user", shown + "What does size return?")))
 
 
+TREE = "dam\n" + "\n".join(f"│   ├── gate_{i}_of_the_upper_dam.py" for i in range(30)) + "\n└── README.md"
+
+
+def test_a_tree_of_files_stays_unless_a_tool_printed_it() -> None:
+    told = segments(("user", f"Project:\n```txt\n{TREE}\n```\n\nWhere is gate 4 opened?"))
+    assert "gate_4" not in changeable(told)
+    (printed,) = guard([material(TREE, Kind.TOOL_OUTPUT)])
+    assert printed.guard == ""
+
+
 FILES = "".join(f"def level_{i}(gauge):\n    value = gauge.read({i})\n    return value * 2\n\n" for i in range(12))
 SHOWN = {
     "heading": f"### dam/level.py\n{FILES}",

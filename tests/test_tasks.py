@@ -77,6 +77,7 @@ VERBATIM = [
     "按要求处理选中的文本。",
     "You compare a submitted summary with an expert summary.",
     "Which translation is better?",
+    "Does the passage answer the query? Answer 'Yes' or 'No'.",
     "Identify all entities of these types and all relationships among them.",
     "選択された範囲を直す。",
 ]
@@ -112,6 +113,7 @@ def test_tasks_that_need_every_word_leave_the_body_alone(order: str) -> None:
         "Find out why the gate is stuck, but do not change anything yourself.",
         "Utilise uniquement les extraits de thèses.",
         "Use the search results (URL and Extract).",
+        "If the context does not answer the question, say so. What does the text say of relevant claims?",
         "Which relations to the harbour office does the answer need?",
         "Convert the question into a search query.",
         "Avoid repeating unchanged parts of the context.",

@@ -28,7 +28,7 @@ _WORDS: dict[Meaning, str] = {
         attachment attachments materials material section paragraph paragraphs clauses clause manual review reviews
         entities entity relationships relations webpage website post story contract policy policies quotes minutes
         csv html json rows details input_text dataset feedback corpus mail mails findings
-        dom tree snapshot stdout stderr traceback stacktrace backtrace
+        body dom tree snapshot stdout stderr traceback stacktrace backtrace
         error errors exception fehler fehlermeldung erreur erreurs excepción errore ошибка fout błąd hata
         ergebnis ergebnisse résultat résultats
         resultado resultados risultato risultati результат результаты sonuçlar wyniki

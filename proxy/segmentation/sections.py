@@ -234,8 +234,10 @@ class _Reader:
         """Whether a rule in an open section of a system text parts two of its documents: long texts, no orders."""
         stop = self.markers[i + 1].start if i + 1 < len(self.markers) else len(self.text)
         rest = self.text[marker.end : stop].strip()
-        open_still = self.frames[-1].opened in _MATERIAL and sentences.weight(rest) >= BULK
-        return open_still and not sentences.addressed(rest, strictly=True)
+        frame = self.frames[-1]
+        labelled = frame.opened is Meaning.CONTEXT and frame.by is not None and frame.by.form is not Form.HEADING
+        long = labelled and sentences.weight(rest) >= BULK
+        return long and not sentences.addressed(rest, strictly=True)
 
     def declared(self, marker: Marker) -> bool:
         """Whether the only rule of a system text parts orders from a long text that gives none."""
