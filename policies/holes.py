@@ -35,8 +35,8 @@ _ADDRESS = re.compile(
 _ID = re.compile(
     r"\b(?:(?=[A-Z])(?:[A-Z]{2}\d{2}(?: ?[0-9A-Z]{4}){3,7}\b|[A-Z]{1,4}\d{1,5}\b"
     r"|(?=[\w-]{0,60}\d)[A-Z]{1,10}[-_]?[A-Z]{0,6}[-_]?\d{2,}(?:[-_/]?[A-Z0-9]{1,12}){0,4}\b)"
-    r"|(?=[0-9a-f]{8})(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b))"
-    r"|\b(?<![-./])(?!(?:19|20)\d\d-)\d{3,10}-\d{2,8}\b(?![-./]\d)"
+    r"|(?=[0-9a-f]{8})(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{13,27}\b|(?=[a-f]{0,40}\d)[0-9a-f]{12,64}\b)"
+    r"|(?=\d\d\d)(?<![-./])(?!(?:19|20)\d\d-)\d{3,10}-\d{2,8}\b(?![-./]\d))"
 )
 _CITATION = re.compile(  # every alternative begins with a plain character, for which `re` searches fast
     r"#(?<!\w#)\d{1,9}\b|\*\[\d{1,5}\]<\w{0,12}|\[\d{1,5}\]<\w{0,12}"
@@ -203,11 +203,18 @@ _IN_TEXT: tuple[_Gated, ...] = (
     (_CLAUSE, (*"0123456789", "(", "第", "§", "I", "V", "X")),
 )
 
+_IN_PROSE = tuple(
+    (p, frozenset(n for n in needles if len(n) == 1), tuple(n for n in needles if len(n) > 1))
+    for p, needles in (*_ALWAYS, *_IN_TEXT)
+)
+_IN_CODE = _IN_PROSE[: len(_ALWAYS)]
+
 
 def holes(text: str, *, code: bool) -> Iterator[Span]:
     """What stays inside of a text, as spans; unordered, they may overlap. `code`: it is source code or a diff."""
-    for pattern, needles in _ALWAYS if code else (*_ALWAYS, *_IN_TEXT):
-        if any(map(text.__contains__, needles)):
+    signs = set(text)
+    for pattern, single, longer in _IN_CODE if code else _IN_PROSE:
+        if not single.isdisjoint(signs) or any(map(text.__contains__, longer)):
             yield from _matches(pattern, text)
     if not code:
         yield from _fenced(text)
@@ -372,9 +379,6 @@ def _fenced(text: str) -> Iterator[Span]:
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
     """Matches of a pattern, window by window: `re` holds the interpreter, so that no single call may be long."""
-    if len(text) <= _WINDOW:
-        yield from [match.span() for match in pattern.finditer(text)]
-        return
     position = 0
     for start in range(0, len(text), _WINDOW):
         stop = start + _WINDOW

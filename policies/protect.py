@@ -179,6 +179,8 @@ def _is_tree(text: str) -> bool:
 
 def _numbered(text: str) -> bool:
     """Whether it is a view of a file with line numbers, by which it will be edited or cited; no sheet of cells."""
+    if text.count("\n") < _FEW_BRANCHES:
+        return False
     tabs = [row.count("\t") for row in text.split("\n")[1:-1]]
     if len(tabs) >= _SHEET and min(tabs) >= 2 and max(tabs) == min(tabs):
         return False
