@@ -1,4 +1,4 @@
-# The proxy on a CPU, without a model.
+# The proxy on a CPU, with the models that come with it.
 #
 #     docker build -t laconic .
 #     docker run -p 8787:8787 -v laconic-data:/data laconic

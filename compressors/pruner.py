@@ -89,7 +89,7 @@ class Pruner:
 
     def _score_all(self, cases: Sequence[Case]) -> list[list[float]]:
         read = [case for case in cases if self._reads(case.task)]
-        found = dict(zip(map(id, read), self._scores(read), strict=True))
+        found = dict(zip(map(id, read), self._scores(read), strict=True)) if read else {}
         return [found.get(id(case)) or case.words.scores for case in cases]
 
     def _reads(self, task: Task) -> bool:
