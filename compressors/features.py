@@ -81,13 +81,16 @@ NAMES = (
     *("before", "after", "before_lexical", "after_lexical"),
     *("hop", "hop_asked", "hop_passage", "hop_passage_asked", "uncovered"),
     *("opening", "closing", "length", "passage_length", "passages"),
-    *("linked", "covered", "left_by_unit", "left_by_passage", "lead", "asked"),
+    *("matched", "linked", "covered", "left_by_unit", "left_by_passage", "lead", "asked"),
 )
 """The columns of `features`. `_gap`: below the best unit's; others of meaning count in standard deviations. Those of
 the last line are the same for all units of a context: they tell whether one sentence is enough for the question."""
 
 _HOPS = 6  # that many best units lead on to others
 _PORTION = 512  # pieces that are looked at together: what a core's own cache holds
+_MATCHED = (
+    0.2  # of the question at least, as rare words count, has a unit where lexical scores are worth all of their say
+)
 _SPREAD = 0.02  # added to deviations, so that units that are all alike stay so
 
 
@@ -119,12 +122,13 @@ def weighed(words: Relevance, seen: Pooled) -> Floats:
     owner, units, passages, near = words.owner, seen.units, seen.passages, seen.near
     count = np.bincount(owner)
     first = np.r_[0, np.cumsum(count)[:-1]]
-    lexical = np.array(words.scores, np.float32)
+    sure_of_words = min(1.0, words.matched / _MATCHED)
+    lexical = np.array(words.scores, np.float32) * sure_of_words
     meaning, passage = units @ seen.question, (passages @ seen.question)[owner]
     covered = np.maximum.reduceat(near, first, axis=1)
     nearest, passage_near = near.mean(0), covered.mean(0)[owner]
     scaled = _scaled(meaning)
-    start = _scaled(lexical) + scaled + 0.5 * _scaled(passage)
+    start = _scaled(lexical) * sure_of_words + scaled + 0.5 * _scaled(passage)
     best = np.argsort(-start.round(4), kind="stable")[:_HOPS]
     sure = 2 / (1 + np.exp(start[best[0]] - start[best]))
     asked = _unit(seen.question + units[best])
@@ -134,10 +138,21 @@ def weighed(words: Relevance, seen: Pooled) -> Floats:
     by_unit, by_passage = near[:, best[0]].mean(), covered[:, owner[best[0]]].mean()
     most = near.max(1).mean()
     lead = start[best[0]] - start[best[:2][-1]]
-    same = np.array([words.links.max(), by_unit, most - by_unit, most - by_passage, lead, len(near) / 10])
+    same = np.array(
+        [
+            words.matched,
+            sure_of_words * words.links.max(),
+            by_unit,
+            most - by_unit,
+            most - by_passage,
+            lead,
+            len(near) / 10,
+        ]
+    )
     opening = (position == 0).astype(np.float32)
     columns = [
-        *(lexical, _gap(lexical), words.own, words.near, words.links, words.links * opening),
+        *(lexical, _gap(lexical)),
+        *(sure_of_words * part for part in (words.own, words.near, words.links, words.links * opening)),
         np.maximum.reduceat(lexical, first)[owner],
         *(scaled, _gap(meaning), _scaled(passage), _gap(passage), _gap(np.maximum.reduceat(meaning, first)[owner])),
         *(_scaled(nearest), _gap(nearest), _scaled(passage_near), _gap(passage_near)),

@@ -63,7 +63,8 @@ class Naming:
 @dataclass(frozen=True, slots=True)
 class Relevance:
     """What a unit's score is made of, one number a unit each, 0..1. `own`: BM25 of the unit, `near`: of its passage,
-    `links`: how well good sentences name its passage."""
+    `links`: how well good sentences name its passage. Those are shares of the best; `matched` is how much of the
+    question the unit that has most of it has, 0..1, its words weighed by their rarity."""
 
     passages: tuple[Passage, ...]
     owner: NDArray[np.intp]
@@ -71,6 +72,7 @@ class Relevance:
     near: Vector
     links: Vector
     scores: list[float]
+    matched: float
 
 
 class Lexical:
@@ -101,7 +103,7 @@ def analysis(task: Task, units: Sequence[Span], weights: Weights) -> Relevance:
     headings = [[word for word in stems(p.heading) if len(word) > 2 or not word.isdecimal()] for p in found]
     names = [heading or words[p.first][:_NAME] for p, heading in zip(found, headings, strict=True)]
     query = stems(task.question)
-    if set(query).isdisjoint(word for group in (*words, *headings) for word in group):
+    if unmatched := set(query).isdisjoint(word for group in (*words, *headings) for word in group):
         query = telling(words, weights.keywords)
     numbers = {word: i for i, word in enumerate(dict.fromkeys([*query, *chain.from_iterable(names)]), 1)}
     ids = [[numbers.get(word, 0) for word in group] for group in words]
@@ -123,7 +125,9 @@ def analysis(task: Task, units: Sequence[Span], weights: Weights) -> Relevance:
     links = _links(naming, [frozenset(numbers[word] for word in name) for name in names], by_passage.rarity)
     links *= [1 if heading else weights.unsure for heading in headings]
     score = _scaled(score + weights.link * links[owner] * (1 + opening))
-    return Relevance(tuple(found), owner, own, near, links[owner], [round(s, 4) for s in score.tolist()])
+    scores = [round(s, 4) for s in score.tolist()]
+    matched = 0.0 if unmatched else _matched(headed, asked, by_unit.rarity)
+    return Relevance(tuple(found), owner, own, near, links[owner], scores, matched)
 
 
 def passages(task: Task, units: Sequence[Span]) -> list[Passage]:
@@ -179,6 +183,12 @@ def telling(words: Sequence[Sequence[str]], most: int) -> list[str]:
     shared = Counter(word for unit in words for word in dict.fromkeys(unit))
     worth = {word: n * log(len(words) / n) for word, n in shared.items() if n > 1}
     return sorted(worth, key=lambda word: -round(worth[word], 6))[:most]
+
+
+def _matched(units: Sequence[Sequence[int]], asked: Sequence[int], rarity: Vector) -> float:
+    worth = {term: float(rarity[term]) for term in asked}
+    total = sum(worth.values())
+    return max(sum(worth[term] for term in worth.keys() & unit) for unit in units) / total if total else 0.0
 
 
 def _scaled(values: Vector) -> Vector:

@@ -24,7 +24,7 @@ from training.pruner_head import Fit, Known, fit, known
 from training.records import HELD, TUNE, Record, part_of
 
 BASE = tiny("minilm-bi-encoder")
-FEW = Mix(nq=3, squad=3, qed=2, selqa=2, musique=2, bridge=3, pair=2, chain=3, either=2, passages=(2, 4))
+FEW = Mix(nq=3, squad=3, qed=2, selqa=2, musique=2, bridge=3, pair=2, chain=3, either=2, blind=2, passages=(2, 4))
 
 
 def names(part: str) -> Iterator[str]:

@@ -24,9 +24,9 @@ from training.pruner_data import Mix, mixed, pool, records
 from training.pruner_encoder import Schedule, stream, train
 from training.pruner_head import Fit, fit, known
 
-READ = Mix(nq=150, squad=0, qed=40, selqa=60, bridge=120, pair=30, chain=50, either=50, passages=(3, 6))
+READ = Mix(nq=150, squad=0, qed=40, selqa=60, bridge=120, pair=30, chain=50, either=50, blind=0, passages=(3, 6))
 """What the encoder reads beside paragraphs of SQuAD."""
-WEIGHED = Mix(nq=150, squad=150, qed=40, selqa=50, bridge=120, pair=50, chain=110, either=110, passages=(4, 9))
+WEIGHED = Mix(nq=100, squad=90, qed=30, selqa=40, bridge=80, pair=30, chain=80, either=80, blind=40, passages=(3, 8))
 """What the head is fitted on."""
 
 
@@ -43,15 +43,21 @@ def main() -> None:
     found = pool(sets)
     schedule = Schedule(steps=given.steps, tokens=given.tokens, seed=given.seed)
     train(model, tokenizer, stream(sets, found, READ, tokenizer), schedule, state / "encoder.pt")
+    average(model, given.base, given.average)
     examples = mixed(sets, found, WEIGHED, given.seed + 1)[: given.contexts]
-    contexts = known(model, tokenizer, examples, state / f"features-{given.steps}.npz", quiet)
+    contexts = known(model, tokenizer, examples, state / f"features-{given.steps}-{given.average:g}.npz", quiet)
     settings = Fit(seed=given.seed)
     weights, losses = fit(contexts, settings)
     write(model, given.base, given.out)
     facts = {
         "pooling": "mean",
         "layers": model.config.num_hidden_layers,
-        "training": {"encoder": asdict(schedule), "head": asdict(settings), "contexts": len(contexts), "loss": losses},
+        "training": {
+            "encoder": asdict(schedule) | {"average": given.average},
+            "head": asdict(settings),
+            "contexts": len(contexts),
+            "loss": losses,
+        },
     }
     heads.save(weights, given.out, facts)
     print(json.dumps(losses))
@@ -71,6 +77,15 @@ def base(folder: Path) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
+def average(model: Any, folder: Path, share: float) -> None:
+    """Takes the model back towards the one it came from: what it learnt on little data, without what it lost by it
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903). `share`: of the trained weights."""
+    before, _ = base(folder)
+    with torch.no_grad():
+        for trained, first in zip(model.parameters(), before.parameters(), strict=True):
+            trained.lerp_(first.to(trained), 1 - share)
+
+
 def write(model: Any, source: Path, out: Path) -> None:
     """The encoder in fp32, and the files of the tokenizer."""
     model.cpu().float().save_pretrained(out)
@@ -88,6 +103,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--steps", type=int, default=500, help="of the encoder (default 500; 0: it stays as it is)")
     parser.add_argument("--tokens", type=int, default=1600, help="a batch (default 1600)")
+    parser.add_argument("--average", type=float, default=0.5, help="share of the trained encoder (default 0.5)")
     parser.add_argument("--contexts", type=int, help="for the head, at most (default all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -7,6 +7,7 @@ that need two. Four kinds are therefore made of those sets:
   pair    two questions in one, with the passages of both
   chain   words of a sentence in a passage that another passage names, and that other passage's title
   either  two titles: their opening sentences, and where these lead to
+And one kind has its lexical scores taken away ("blind"): questions in other words than the text's.
 """
 
 import random
@@ -73,6 +74,7 @@ class Mix:
     pair: int = 130
     chain: int = 120
     either: int = 120
+    blind: int = 40
     passages: tuple[int, int] = (4, 11)
     untitled: float = 0.15
 
@@ -112,6 +114,7 @@ def mixed(sets: Mapping[str, Sequence[Record]], passages: Pool, mix: Mix, seed: 
     everything = [record for name in ("nq", "squad", "qed", "selqa") for record in sets[name]]
     bridges = [found for record in everything if (found := bridge(record, passages, rng))]
     made += [("bridge", _filled(r, passages, mix, rng)) for r in rng.sample(bridges, min(mix.bridge, len(bridges)))]
+    made += [("blind", _filled(record, passages, mix, rng)) for record in rng.choices(everything, k=mix.blind)]
     for _ in range(mix.pair):
         made.append(("pair", _filled(pair(*rng.sample(everything, 2)), passages, mix, rng)))
     made += [("chain", _filled(chain(passages, rng), passages, mix, rng)) for _ in range(mix.chain)]

@@ -39,6 +39,7 @@ class Fit:
     decay: float = 1e-2
     dropped: float = 0.1  # share of the features
     lexical: float = 8.0  # what the lexical score, 0..1, adds to a logit
+    passage: float = 0.3  # share of its passage's best logit that a unit gets
     seed: int = 0
 
 
@@ -76,6 +77,7 @@ def fit(contexts: Sequence[Known], given: Fit) -> tuple[Head, dict[str, float]]:
         bias=np.concatenate([h.bias for h in heads]),
         out=np.concatenate([h.out / np.float32(len(heads)) for h in heads]),
         skip=np.mean([h.skip for h in heads], axis=0, dtype=np.float32),
+        passage=given.passage,
     )
     kinds = ("", *sorted({c.kind for c in apart}))
     losses = {kind or "all": round(_apart(head, apart, kind), 4) for kind in kinds}
@@ -143,6 +145,7 @@ def _head(net: _Net, scaling: tuple[Floats, Floats]) -> Head:
 
 def _known(model: Any, tokenizer: Any, example: Example) -> Known:
     words = analysis(example.task, example.units, Weights())
+    words = replace(words, matched=0.0) if example.kind == "blind" else words
     seen = embedded(model, tokenizer, example, words.passages)
     return Known(described(words, seen), example.gold, example.kind, example.document)
 
