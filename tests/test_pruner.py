@@ -17,7 +17,12 @@ from compressors.pruner import Pruner, PrunerSettings
 from compressors.selection import layout
 from compressors.spans import join
 from compressors.tokenizers import counter
+from policies.presets import PRESETS
+from policies.routes import Route
+from proxy.check import check
 from proxy.demo.cases import passages as sample
+from proxy.pipeline import Pipeline
+from proxy.settings import Settings, Upstream
 from proxy.span_cache import Remembering, SpanCache
 
 QUESTION = "How much does the company pay towards a desk chair at home?"
@@ -104,7 +109,7 @@ def test_a_device_that_is_busy_for_too_long_is_not_waited_for() -> None:
     with ThreadPoolExecutor(1) as pool:
         blocked = pool.submit(embedder.device.run, lambda: busy.wait(30))
         try:
-            with cancel.watched(lambda: True, monotonic() + 1.0):
+            with cancel.watched(lambda: True, monotonic() + 3.0):
                 found = compressor.compress([task])
                 assert cancel.remaining() > 0
         finally:
@@ -199,6 +204,18 @@ def test_without_an_engine_all_is_left_to_words(monkeypatch: pytest.MonkeyPatch)
     assert "onnxruntime is not installed" in alone.lacks
     assert alone.lacks in alone.version
     assert alone.compress([handbook()]) == Lexical().compress([handbook()])
+
+
+def test_without_an_engine_check_and_readiness_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    settings = Settings({"up": Upstream("up", "http://127.0.0.1:1")}, (Route("all", "up", "balanced"),), PRESETS)
+    checked = check(lambda: settings)
+    assert checked.ok
+    assert [line for line in checked.lines if "pruner: its model does not run" in line]
+    pipeline = Pipeline(settings.compression)
+    assert pipeline.settle(settings) == ()
+    assert [why.partition(":")[0] for why in pipeline.troubles(settings)] == ["classifier", "pruner"]
+    pipeline.close()
 
 
 def test_torch_keeps_what_the_small_engine_keeps(pruner: Pruner) -> None:
