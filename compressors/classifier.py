@@ -55,7 +55,7 @@ class ClassifierSettings(Struct, frozen=True):
         Literal["auto", "on", "off"],
         Meta(
             title='"auto", "on" or "off"',
-            description="numbers, negations and modal verbs always stay; auto: on for the model that is the default",
+            description="numbers stay; negations and modals too, where what follows does; auto: with the default model",
         ),
     ] = "auto"
     drop_consecutive: Annotated[
@@ -149,13 +149,15 @@ class Classifier:
         held = forced.copy()
         if given.force_digits or self._facts:
             held |= found.with_digits(task.text)
-        if self._facts:
-            held |= found.touched([match.span() for match in _FACTS.finditer(task.text)])
         scores = found.keep
         if given.threshold_scope == "chunk" and not isinstance(task.budget, Threshold):
             scores = shares(found.keep, found.costs(counter(task.encoding).starts(task.text)), found.rows)
         spans = found.spans()
         kept = fit(task, spans, scores.tolist(), np.flatnonzero(held).tolist())
+        facts = found.touched([match.span() for match in _FACTS.finditer(task.text)] if self._facts else [])
+        while (lost := facts & ~held & _carried(found, kept)).any():
+            held |= lost
+            kept = fit(task, spans, scores.tolist(), np.flatnonzero(held).tolist())
         for _ in range(_ROUNDS if given.drop_consecutive else 0):
             again = _repeated(task.text, found, forced, kept)
             if not len(again):
@@ -196,11 +198,21 @@ def _solid(token: str) -> Flags:
     return codepoints.letters(cells) | codepoints.digits(cells)
 
 
-def _repeated(text: str, found: Units, forced: Flags, kept: Kept) -> Ints:
-    """The forced units that stand beside one like it, in what is kept."""
+def _carried(found: Units, kept: Kept) -> Flags:
+    """The units that are gone while one of the two after them stays: "could deliver" of "could not deliver"."""
+    stays = np.append(_stays(found, kept), [False, False])
+    return np.asarray(~stays[:-2] & (stays[1:-1] | stays[2:]))
+
+
+def _stays(found: Units, kept: Kept) -> Flags:
     edges = np.array(kept.spans, np.intp).reshape(-1, 2)
     inside = np.searchsorted(edges[:, 0], found.starts, "right") - 1
-    there = np.flatnonzero((inside >= 0) & (found.starts < np.append(edges[:, 1], 0)[inside]))
+    return np.asarray((inside >= 0) & (found.starts < np.append(edges[:, 1], 0)[inside]))
+
+
+def _repeated(text: str, found: Units, forced: Flags, kept: Kept) -> Ints:
+    """The forced units that stand beside one like it, in what is kept."""
+    there = np.flatnonzero(_stays(found, kept))
     pairs = pairwise(there[forced[there]].tolist())
     beside = {(int(a), int(b)) for a, b in pairwise(there.tolist())}
     same = [

@@ -63,3 +63,13 @@ def test_the_classifier_takes_out_words_of_english_and_white_space_of_others() -
     assert len(one) < 0.8 * len(english)
     assert one.count("not") == one.count("14") == 3
     assert other.split() == german.split()
+
+
+def test_a_negation_stays_where_what_it_negates_does() -> None:
+    """At any rate: what is left must not say the opposite."""
+    text = "The driver could not deliver the parcel, so nobody has signed for it. Customs never opened the boxes. " * 3
+    pairs = [("not", "deliver"), ("nobody", "signed"), ("never", "opened")]
+    tasks = [Task(text, Rate(rate / 20)) for rate in range(4, 20)]
+    for task, kept in zip(tasks, load("classifier").compress(tasks), strict=True):
+        shown = join(task.text, kept.spans)
+        assert all(shown.count(negation) >= shown.count(verb) for negation, verb in pairs), shown
