@@ -13,13 +13,14 @@ _SHOWN_ONLY = {"journal.py", "report.py", "plots.py", "estimates.py"}
 
 
 class Journal:
-    """A file of JSON lines, one a method on a set. A line whose end is missing is taken as not there."""
+    """A file of JSON lines, one a method on a set. A line whose end is missing is taken as not there. Several runs, of
+    other sets, may share one; a last run of all sets then only puts together what they measured."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, Measured] = {}
         if path.exists():
-            for line in path.read_text("utf-8").splitlines():
+            for line in filter(None, path.read_text("utf-8").splitlines()):
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:  # the last one of a run that was killed
@@ -31,12 +32,10 @@ class Journal:
 
     def add(self, key: str, measured: Measured) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as lines:
-            lines.write("\n" * self._torn() + json.dumps({"key": key, "measured": asdict(measured)}) + "\n")
+        entry = json.dumps({"key": key, "measured": asdict(measured)})
+        with self._path.open("ab", buffering=0) as lines:  # in one piece: another run may write to the same journal
+            lines.write(f"\n{entry}\n".encode())
         self._known[key] = measured
-
-    def _torn(self) -> bool:
-        return self._path.stat().st_size > 0 and not self._path.read_bytes().endswith(b"\n")
 
 
 def key(*parts: object) -> str:

@@ -67,21 +67,27 @@ def tables(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Column]]]:
         where = "Of those in the evidence; of the whole text in qmsum (evidence turns), sgd and google."
         kept = _over([*asked, "qmsum", "sgd"], what, MAIN) + _over(["google"], what, PAIR)
         yield f"{what.capitalize()} kept at {float(MAIN):.0%}", where, kept
-    yield (
-        "Reader",
-        "Exact match and F1 of an extractive reader, and its F1 as a share of that on the original.",
-        list(_read(rows)),
-    )
-    yield "Without a question", _BLIND, list(_blind(sizes))
-    yield f"Above or below word rarity at {float(MAIN):.0%}", note, list(_blind([MAIN], _gain))
+    for name in SETS:
+        yield f"A reader on {name}", "Exact match, F1, and F1 as a share of that on the original.", _read(name)
+    for name, metric, about in _BLIND:
+        yield f"Without a question: {name}, {about}", "", _blind([(name, metric)], sizes)
+    both = [(name, metric) for name, metric, _ in _BLIND]
+    yield f"Above or below word rarity at {float(MAIN):.0%}", note, _blind([*both, ("sgd", "f1")], [MAIN], _gain)
+    compared = [Column(size, "google", _metric("keep_f1"), (size, "1")) for size in (PAIR, THRESHOLD)]
+    yield "Compression by people: google", _PAIRS, compared
     yield f"Tokens really kept at {float(MAIN):.0%}", "", _over(list(SETS), "kept", MAIN)
     yield "Milliseconds a request (median, at the first rate)", "", _times(rows)
 
 
 _BLIND = (
-    "qmsum: topics (rare words of reference answers that the evidence keeps) and characters of evidence turns; "
-    "sgd: values of the dialogue kept, and queries whose answer is; google: F1 of kept words at the size of the "
-    "compression by people, and with every word at or above one half."
+    ("qmsum", "topics", "rare words of reference answers that the evidence keeps"),
+    ("qmsum", "evidence", "characters of evidence turns"),
+    ("sgd", "slots", "values of the dialogue kept"),
+    ("sgd", "answers", "queries whose answer is kept"),
+)
+_PAIRS = (
+    f"F1 of kept words against a compression by people: at its size in tokens (`{PAIR}`), and with every word at or "
+    f"above one half (`{THRESHOLD}`). `original` keeps every word."
 )
 
 
@@ -89,21 +95,19 @@ def _over(names: Sequence[str], metric: str, size: str, label: str = "") -> list
     return [Column(name + label, name, _metric(metric), (size, *_FIXED)) for name in names]
 
 
-def _read(rows: Sequence[Row]) -> Iterator[Column]:
-    for name in SETS:
-        if any(row.set == name and "f1" in row.metrics for row in rows):
-            for size in READ:
-                for metric in ("exact", "f1"):
-                    yield Column(f"{name} {metric} {float(size):.0%}", name, _metric(metric), (size, "1"))
-                yield Column(f"{name} of original {float(size):.0%}", name, lambda row: row.read, (size,))
+def _read(name: str) -> list[Column]:
+    found = []
+    for size in READ:
+        share = f"{float(size):.0%}"
+        found += [Column(f"{m} {share}", name, _metric(m), (size, "1")) for m in ("exact", "f1")]
+        found.append(Column(f"of original {share}", name, lambda row: row.read, (size,)))
+    return found
 
 
-def _blind(sizes: Sequence[str], cell: Callable[[str], Cell] = _metric) -> Iterator[Column]:
-    for name, metric in (("qmsum", "topics"), ("qmsum", "evidence"), ("sgd", "slots"), ("sgd", "answers")):
-        for size in sizes:
-            yield Column(f"{name} {metric} {float(size):.0%}", name, cell(metric), (size,))
-    for size in (PAIR, THRESHOLD):
-        yield Column(f"google keep-F1, {size}", "google", cell("keep_f1"), (size, "1"))
+def _blind(
+    which: Sequence[tuple[str, str]], sizes: Sequence[str], cell: Callable[[str], Cell] = _metric
+) -> list[Column]:
+    return [Column(f"{n} {m} {float(size):.0%}", n, cell(m), (size,)) for n, m in which for size in sizes]
 
 
 def _times(rows: Sequence[Row]) -> list[Column]:
