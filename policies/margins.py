@@ -24,6 +24,7 @@ _OWN_LINE = re.compile(  # the same at the start of a line: its number alone, "C
     r"|(?<=\n\n)[A-Z][A-Za-z ]{2,60}:(?=\n)"
     r"|(?:[Cc]ontent|CONTENT|[Tt]ext|[Bb]ody|[Ss]nippet|[Ee]xcerpt|Inhalt|Contenu|Contenido|内容|本文|내용)[:：])"
 )
+_SPEAKS = re.compile(r"^[ \t>*-]{0,4}([^\W\d_][\w .'-]{0,24}):(?=\s)", re.MULTILINE)
 _FIGURES = re.compile(r"\d+")
 _ALIKE = 8  # characters with which rows of one log or table begin, figures aside
 _SAID = ".!?。！？,;"  # ends of sentences and of what goes on
@@ -48,6 +49,13 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
         yield from _lines(text)
         found = _OWN_LINE.finditer(f"\n{text[:_READ]}\n")
         yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
+
+
+def speakers(text: str) -> list[Span]:
+    """The names of those who speak in a chat, however they are written: the few labels that most lines begin with."""
+    found = list(_SPEAKS.finditer(text[:_READ])) if ":" in text else []
+    few = 2 * len({match[1] for match in found}) <= len(found) >= 0.5 * text.count("\n")
+    return [match.span() for match in found] if few else []
 
 
 def _lines(text: str) -> Iterator[Span]:

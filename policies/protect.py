@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from compressors.base import Span
 from policies.base import Kind, Segment
 from policies.holes import holes, openers, outside, recurring
-from policies.margins import margins
+from policies.margins import margins, speakers
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
@@ -129,8 +129,8 @@ def _guarded(segment: Segment, task: Task, sizes: tuple[int, int], shared: tuple
         return _with(segment, (), reason)
     code = segment.kind is Kind.CODE
     kept = [*holes(segment.text, code=code), *shared]
-    if segment.kind is not Kind.HISTORY:
-        kept.extend(margins(segment.text, code=code))
+    history = segment.kind is Kind.HISTORY
+    kept.extend(speakers(segment.text) if history else margins(segment.text, code=code))
     free = tuple((segment.start + a, segment.start + b) for a, b in outside(kept, segment.text))
     return _with(segment, free, "" if free else "ids")
 

@@ -163,6 +163,7 @@ _WORDS = {
         r" (?:is |are |\w+ )?better\b|\bweaknesses\b",
         r"\b(?:submitted|candidate|expert|predicted) (?:\w+ )?"
         r"(?:summar(?:y|ies)|answers?|responses?|translations?|outputs?)\b",
+        r"\b(?:evaluat|assess|check|verif|review|judg)\w*\b[^.\n]{0,30}\bcomplian\w+",
         r"\b(?:does|is) (?:the|this) (?:\w+ )?"
         r"(?:passages?|documents?|texts?|excerpts?|snippets?|context|results?)\b"
         r"[^.?\n]{0,30}\b(?:answer|support|relevant|entail)\b[^.?\n]{0,20}"
@@ -239,7 +240,7 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
         prosty grammatik gramátic орфогр ortogr orthogr spelf lokalis anonym anonim schwärz аноним 匿名 脱敏 简化
         やさしい 書き 校正 添削 改写 润色 修改 다듬어 교정 고쳐""",
     "judge": """judge grader evaluat is_better unsafe harmful toxic abusive moderat
-        violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better does_the does_this
+        violat polic weakness feedback submitted_ candidate_ expert_ predicted_ better complian does_the does_this
         relevant
         score verdict grading bewert benot évalu evalú califica
         avali beoordeel oceń оцени 评分 打分 採点 評価 채점 평가""",

@@ -59,6 +59,7 @@ MARKS = [
     ("names: North gate", "{0}\n- names: North gate\n  state: open\n{0}"),
     ("[7]<a", "{0}\n[7]<a href=/gate>Gate</a>\n{0}"),
     ("=== FIN ===", "{0}\n{0}\n=== FIN ==="),
+    ("[Source 2] (hygiene)", "{0}\n[Source 2] (hygiene)\n{0}"),
     ("What the keeper saw:", "{0}\nWhat the keeper saw:\n{0}"),
     ("Who closes the gate?", "{0}\nWho closes the gate? The keeper does. {0}"),
     ("gate;opened;closed", "gate;opened;closed\n" + "north;07:10;19:30\n" * 40),

@@ -4,7 +4,7 @@ import pytest
 from cutting import PROSE, changeable, material
 
 from policies.base import Kind
-from policies.margins import margins
+from policies.margins import margins, speakers
 from policies.protect import guard
 
 TEXT = (2 * PROSE).strip()
@@ -37,6 +37,16 @@ def test_marks_of_a_text_inside_of_others_stay(mark: str) -> None:
 def test_rows_that_look_alike_are_no_titles() -> None:
     rows = "\n".join(f"10:0{i} level {i}" for i in range(9))
     assert list(margins(rows, code=False)) == []
+
+
+def test_speakers_of_a_chat_stay_whatever_letters_their_names_begin_with() -> None:
+    said = "I think that we should look at the spillway again before the summer, and at the gate"
+    chat = "\n".join(f"{name}: {said}" for name in ("seller", "buyer", "seller", "buyer", "seller", "buyer"))
+    free = changeable(guard([material(chat, Kind.HISTORY)]))
+    assert "seller" not in free
+    assert "buyer" not in free
+    assert free.count("spillway") == 6
+    assert speakers("note: one\nsize: two\nowner: three") == []
 
 
 def test_json_is_cut_by_its_own_form() -> None:

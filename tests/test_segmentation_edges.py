@@ -68,3 +68,17 @@ def test_rules_between_the_documents_of_a_system_text_do_not_end_them() -> None:
     closing = "You must never guess, and you must never name a price that is not in the documents above. " * 3
     found = cut(user(WINTER), system(f"Excerpts:\n\n{FERRY}\n\n{PASSES}\n\n---\n\n{closing}"))
     assert kind_of(found, closing.strip()) is Kind.INSTRUCTION
+
+
+def test_a_short_section_of_unknown_meaning_behind_material_is_no_material() -> None:
+    added = "Key prices:\n- Highest: 131.20\n- Lowest: 92.11"
+    text = f"Documents:\n{FERRY}\n\n{PASSES}\n\n{added}\n\nQuestion: {WINTER}"
+    assert kind_of(cut(user(text)), "131.20") is not Kind.CONTEXT
+    inside = f"Documents:\n{FERRY}\n\nOpening hours:\n{PASSES}\n\n{WERKSTATT}\n\nQuestion: {WINTER}"
+    assert kind_of(cut(user(inside)), PASSES) is Kind.CONTEXT
+
+
+def test_orders_behind_what_announces_material_are_none_of_it() -> None:
+    order = "Return the following fields of this document: berth, fee, period. Respond only with valid JSON. "
+    found = cut(user(f"{order}{FERRY} {PASSES} {WERKSTATT}"))
+    assert kind_of(found, "Respond only") is not Kind.CONTEXT

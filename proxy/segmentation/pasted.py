@@ -1,6 +1,7 @@
 """What a paragraph of a user text is that no label names: pasted, or said by the user."""
 
 import re
+from itertools import pairwise
 
 from proxy.segmentation import sentences, shapes
 from proxy.segmentation.documents import BULK
@@ -12,6 +13,7 @@ _RECALLS = re.compile(
     r"|摘要|总结|要約|履歴|记忆|記憶|요약|기억",
     re.IGNORECASE,
 )
+_END = re.compile(r"[.!?。！？]['\"”»]?(?:\s+|(?<=[。！？]))")
 _COLON = re.compile(r" ?[:：] ")
 _ANNOUNCED = 700  # characters of a paragraph in which the sentence that announces material ends
 REMARK = 300  # characters of a line at the edge of material that may speak to the model
@@ -52,6 +54,12 @@ def leading(block: str) -> int:
         if plain and sentences.announces(block[: colon.end()]):
             return colon.end()
     return 0
+
+
+def ordered(text: str) -> int:
+    """Length of the sentences to the model at the beginning of what was announced; 0 where there are none."""
+    ends = [match.end() for match in _END.finditer(text, 0, _ANNOUNCED)]
+    return max((end for begin, end in pairwise([0, *ends]) if sentences.addressed(text[begin:end])), default=0)
 
 
 def last_question(block: str) -> int:

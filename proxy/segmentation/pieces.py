@@ -10,9 +10,10 @@ from proxy.segmentation.documents import BULK, Piece, documents, json_values
 from proxy.segmentation.edges import apart
 from proxy.segmentation.labels import Meaning
 from proxy.segmentation.markers import lines, stripped
-from proxy.segmentation.pasted import framed, introduction, last_question, leading, pasted, told
+from proxy.segmentation.paragraphs import blocks
+from proxy.segmentation.pasted import framed, introduction, last_question, leading, ordered, pasted, told
 from proxy.segmentation.printed import shell, tool_output
-from proxy.segmentation.sections import Section, blocks, read
+from proxy.segmentation.sections import Section, read
 from proxy.segmentation.template import Blocks, Template
 
 _KINDS = {
@@ -362,6 +363,7 @@ class _Cutter:
         introduction may at its beginning."""
         block = self.text[a:b]
         c = a + introduction(block)
+        c += ordered(self.text[c:b]) if c > a else 0
         d = b if shapes.data(block) else a + last_question(block)
         if c > a:
             yield Piece(a, c, Kind.OTHER)

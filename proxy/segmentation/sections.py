@@ -6,13 +6,12 @@ meaning, and its edges may hold sentences that belong to the template: `blocks` 
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from proxy.segmentation import labels, sentences, series, shapes
+from proxy.segmentation import labels, sentences
 from proxy.segmentation.documents import BULK
 from proxy.segmentation.labels import Meaning
-from proxy.segmentation.markers import DOUBTFUL, Form, Marker, lines, scan
+from proxy.segmentation.markers import DOUBTFUL, Form, Marker, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class Section:
 _MATERIAL = {Meaning.CONTEXT, Meaning.CODE, Meaning.HISTORY}
 _KEEPS = _MATERIAL | {Meaning.EXAMPLE, Meaning.OBSERVATION, Meaning.EXISTING}
 _LONG = 1500  # characters behind a rule that are more than a template says
+_TAIL = 12  # markers behind a label among which the next known one is looked for
 _MANY = 6  # headings of one level that are chapters
 _OFTEN = 3  # headings of one level, rules of one look, that are the documents' own
 _AGENT = {Meaning.SPEAKER, Meaning.STEP, Meaning.OBSERVATION}
@@ -87,7 +87,7 @@ class _Reader:
     def run(self) -> list[Section]:
         position = 0
         for i, marker in enumerate(self.markers):
-            if self.structural(marker):
+            if self.structural(marker) or self.short_tail(i, marker):
                 self.emit(position, marker.start)
                 as_marker = self.apply(i, marker)
                 position = marker.start if _named_inside(marker) else marker.end
@@ -124,6 +124,19 @@ class _Reader:
         if marker.form is Form.ANNOUNCE or marker.meaning is None:
             return self.announcement(marker) or self.ends_heading(marker)
         return True
+
+    def short_tail(self, i: int, marker: Marker) -> bool:
+        """Whether a label of unknown meaning, on a line of its own behind the material of another label, has only a few
+        words up to the next known one: what a template adds, not what a document holds."""
+        frame = self.frames[-1]
+        own = marker.form is Form.LABEL and marker.meaning is None and not marker.inline
+        if not own or self.role != "user" or frame.closes_at is not None or frame.opened not in _MATERIAL:
+            return False
+        if self.within(frame, marker) or not self.text.endswith("\n\n", 0, marker.start):
+            return False
+        following = self.markers[i + 1 : i + 1 + _TAIL]
+        known = (m.start for m in following if m.meaning not in (None, Meaning.META, Meaning.SPEAKER))
+        return next(known, len(self.text)) - marker.end < BULK
 
     def within(self, frame: _Frame, marker: Marker) -> bool:
         """Whether a heading, rule or fence belongs to the documents of an open section: one of a kind that comes again
@@ -335,52 +348,3 @@ def _moved(section: Section, by: int) -> Section:
         section.title,
         section.inline,
     )
-
-
-def blocks(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Paragraphs: parted by blank lines; in a paragraph of prose a long line stands alone."""
-    group: list[tuple[int, int]] = []
-    for a, b in lines(text, start, end):
-        if group and (text.count("\n", group[-1][1], a) > 1):
-            yield from _split(text, group)
-            group = []
-        group.append((a, b))
-    if group:
-        yield from _split(text, group)
-
-
-def _split(text: str, group: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    first, last = series.chat([text[a:b] for a, b in group]) if len(group) > 3 else (0, 0)
-    if last:
-        yield from _split(text, group[:first])
-        yield group[first][0], group[last - 1][1]
-        group = group[last:]
-    if not group:
-        return
-    start, end = group[0][0], group[-1][1]
-    if text[group[-1][0]] == ">" and shapes.quoted([text[a:b] for a, b in group]):
-        yield start, end
-        return
-    if len(group) > 4 and shapes.data(text[start:end]):
-        first = sentences.asks(text[slice(*group[0])]) or text[group[0][1] - 1] in ":："
-        last = sentences.asks(text[slice(*group[-1])])
-        if first:
-            yield group[0]
-        yield group[first][0], group[-1 - last][1]
-        if last:
-            yield group[-1]
-        return
-    if len(group) == 1 or shapes.data(text[start:end]):
-        yield start, end
-        return
-    run: list[tuple[int, int]] = []
-    for a, b in group:
-        if b - a >= 250:
-            if run:
-                yield run[0][0], run[-1][1]
-                run = []
-            yield a, b
-        else:
-            run.append((a, b))
-    if run:
-        yield run[0][0], run[-1][1]
