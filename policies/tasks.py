@@ -102,6 +102,8 @@ _WORDS = {
         r"|\b(?:keep\w*|preserv\w+|include) every word\b",
         r"\b(?:identif|extract|find|list|detect|annotat)\w*\b[^.\n]{0,20}\b(?:all|every|each)\b[^.\n]{0,40}"
         r"\b(?:entit(?:y|ies)|relationships?|relations|mentions?|occurrences?)\b",
+        r"\b(?:extract|capture|pull out|read out)\b[^.\n]{0,12}\b(?:following|these) (?:\w+ )?"
+        r"(?:fields|values|attributes|data points|properties|entities)\b",
         r"\bjson\b[^.\n]{0,30}\b(?:invalid|malformed)\b|\b(?:invalid|corrected) json\b",
         r"\b(?:how many|how often|count)\b[^.\n?]{0,30}\b(?:words?|characters|letters|occurrences)\b",
         r"\b(?:ohne|nichts|rien|sin)\b[^.\n]{0,20}\b(?:änder|veränder|wortlaut|chang|modifi|cambi|alter)\w*",
@@ -221,7 +223,7 @@ _WORDS = {
 
 _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matches; "_" is a space
     "copy": """verbatim word_for word-for unchanged _summari _condens _shorten _abridg _lose_ _losing _omit _leave_out
-        _drop schema entit relation mention occurrence
+        _drop schema following_ these_ entit relation mention occurrence
         ry_word n't_change not_change without_chang invalid malformed corrected_json how_many how_often
         leaving_out convert konvert conviert portier übertrag migr przepisz przenieś перепи перенес
         変換 移植 書き 转 改 迁移 변환 바꿔 옮겨

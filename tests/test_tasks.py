@@ -77,6 +77,7 @@ VERBATIM = [
     "按要求处理选中的文本。",
     "You compare a submitted summary with an expert summary.",
     "Which translation is better?",
+    "Extract the following fields from the document: gate, keeper, date.",
     "Evaluate the compliance of the clause with the guideline.",
     "Does the passage answer the query? Answer 'Yes' or 'No'.",
     "Identify all entities of these types and all relationships among them.",

@@ -15,6 +15,7 @@ _RECALLS = re.compile(
 )
 _END = re.compile(r"[.!?。！？]['\"”»]?(?:\s+|(?<=[。！？]))")
 _COLON = re.compile(r" ?[:：] ")
+_READ = 20_000  # characters behind an announcement that are read to tell whether they are material
 _ANNOUNCED = 700  # characters of a paragraph in which the sentence that announces material ends
 REMARK = 300  # characters of a line at the edge of material that may speak to the model
 
@@ -49,10 +50,10 @@ def leading(block: str) -> int:
     """Length of "Answer with these documents only: " before material that goes on in the same paragraph of a system
     text; 0 where there is none."""
     for colon in _COLON.finditer(block, 0, _ANNOUNCED):
-        rest = block[colon.end() :]
-        plain = sentences.weight(rest) >= BULK and not sentences.addressed(rest, strictly=True)
-        if plain and sentences.announces(block[: colon.end()]):
-            return colon.end()
+        if sentences.announces(block[: colon.end()]):
+            rest = block[colon.end() : colon.end() + _READ]
+            if sentences.weight(rest) >= BULK and not sentences.addressed(rest, strictly=True):
+                return colon.end()
     return 0
 
 
