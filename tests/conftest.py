@@ -78,7 +78,10 @@ class Service:
         """One route to one upstream, with the presets as policies."""
         destination = Upstream("fake", upstream, timeouts=timeouts or Timeouts())
         routes = (Route("default", "fake", policy),)
-        return self.start_with(Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits()))
+        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits())
+        pipeline = Pipeline(settings.compression)
+        pipeline.settle(settings)  # every model loaded, as behind a load balancer that asks `/readyz`
+        return self.start_with(settings, pipeline)
 
     def start_with(self, settings: Settings, pipeline: Pipeline | None = None) -> str:
         app = create_app(lambda: settings, pipeline or Pipeline(settings.compression), (self.told,))

@@ -19,7 +19,7 @@ class Crippled(Pipeline):
     """Lacks one compressor."""
 
     def missing(self, settings: Settings) -> tuple[str, ...]:
-        return ("lexical needs a word list that is not there",) if "lexical" in called_for(settings) else ()
+        return ("pruner needs a model that is not there",) if "pruner" in called_for(settings) else ()
 
 
 def settings(policy: str, url: str = "http://127.0.0.1:1") -> Settings:
@@ -39,7 +39,7 @@ def test_readiness_is_red_where_a_configured_compressor_cannot_run() -> None:
         with running(create_app(lambda it=it: it, Crippled(it.compression))) as url:  # type: ignore[misc]
             got, _, body = ask(url, request("GET", "/readyz"))
             assert got == status
-            assert ("lexical needs a word list that is not there" in json.loads(body)["reasons"]) is (status == 503)
+            assert ("pruner needs a model that is not there" in json.loads(body)["reasons"]) is (status == 503)
             assert ask(url, request("GET", "/healthz"))[0] == 200
 
 

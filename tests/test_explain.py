@@ -36,7 +36,7 @@ def test_json_names_place_kind_ranges_step_and_reason_of_each_segment() -> None:
     }  # fmt: skip
     text = json.loads(BODY)["messages"][1]["content"]
     assert text[context["start"] : context["end"]] == FACTS
-    assert context["step"] == "lexical, rate 0.6"
+    assert context["step"] == "pruner, rate 0.6"
     assert context["reason"] == "planned"
     assert all(context["start"] <= a < b <= context["end"] for a, b in context["may_change"])
     assert all(s["may_change"] == [] for s in line["segments"] if s["kind"] in ("instruction", "question"))
@@ -52,7 +52,7 @@ def test_the_policy_of_the_settings_decides_the_step_but_not_what_may_change() -
 def test_the_table_shows_kinds_tokens_and_reasons() -> None:
     out = io.StringIO()
     show("body.json", explain(BODY, load()), Console(file=out, width=140))
-    assert "lexical, rate 0.6" in out.getvalue()
+    assert "pruner, rate 0.6" in out.getvalue()
     assert "instruction" in out.getvalue()
     assert "tokens" in out.getvalue()
 

@@ -136,8 +136,8 @@ PASSAGE = "The ferry to the outer islands leaves at eight. It takes forty minute
 @pytest.mark.parametrize(
     ("text", "compressor"),
     [
-        (PASSAGE * 4, "lexical"),
-        ("外岛的渡轮八点出发，航程四十分钟，冬天要更久一些，狗可以免费乘船，自行车另外收费两元。" * 9, "lexical"),
+        (PASSAGE * 4, "pruner"),
+        ("外岛的渡轮八点出发，航程四十分钟，冬天要更久一些，狗可以免费乘船，自行车另外收费两元。" * 9, "pruner"),
         ("$ ls -la\ntotal 48\ndrwxr-xr-x 2 a a 4096 Jan 1 notes\n" * 9, "structured"),
         ("def ferry(hour):\n    if hour < 8:\n        return None\n    return hour\n" * 9, "structured"),
         ('{"text": "' + PASSAGE * 4 + '"}', "structured"),

@@ -142,7 +142,7 @@ def test_the_plain_installation_says_what_is_missing_and_compresses_without(file
     run = [sys.executable, "-c", WITHOUT]
     done = subprocess.run([*run, "check", "--config", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'laconic[" in done.stderr
+    assert "pip install laconic" in done.stderr
     assert "Traceback" not in done.stderr
     done = subprocess.run([*run, "compress"], input=TEXT, capture_output=True, text=True, check=False)
     assert done.returncode == 0

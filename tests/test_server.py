@@ -29,7 +29,9 @@ upstreams = {"fake": Upstream("fake", sys.argv[1])}
 settings = Settings(upstreams, (Route("all", "fake", "balanced"),), PRESETS, limits=limits)
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
-app = create_app(lambda: settings, Pipeline(settings.compression))
+pipeline = Pipeline(settings.compression)
+pipeline.settle(settings)
+app = create_app(lambda: settings, pipeline)
 serve(app, listener, limits, lambda: print("reloaded", flush=True))
 print("closed", flush=True)
 """

@@ -29,14 +29,14 @@ def test_answers_change_only_where_a_policy_in_use_recovers(tmp_path: Path) -> N
 
 
 def test_models_that_are_being_loaded_are_told(tmp_path: Path) -> None:
-    assert "models are being loaded" not in said(settings(tmp_path, 'extends = "balanced"'))
+    assert "models are being loaded" not in said(settings(tmp_path, 'extends = "safe"'))
     assert "models are being loaded" in said(
         settings(tmp_path, 'extends = "balanced"\ncontext.compressor = "passages"')
     )
 
 
 def test_where_a_model_is_called_for_there_are_morethreads_unless_a_number_is_given(tmp_path: Path) -> None:
-    plain = settings(tmp_path, 'extends = "balanced"')
+    plain = settings(tmp_path, 'extends = "safe"')
     neural = settings(tmp_path, 'extends = "balanced"\ncontext.compressor = "passages"')
     assert threads(plain).workers is None
     assert threads(neural).workers == 8

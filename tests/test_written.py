@@ -54,7 +54,7 @@ def test_a_plain_amount_holds_for_every_size() -> None:
 def test_rules_are_merged_with_those_extended_key_by_key() -> None:
     mine = built('[mine]\nextends = "balanced"\ncontext.rate = 0.4\ntool_output.keep_recent = 1')["mine"]
     balanced = PRESETS["balanced"].rules
-    assert mine.rules[Kind.CONTEXT] == Rule("lexical", (Range(Rate(0.4)),)), "one amount takes the place of another"
+    assert mine.rules[Kind.CONTEXT] == Rule("pruner", (Range(Rate(0.4)),)), "one amount takes the place of another"
     assert mine.rules[Kind.TOOL_OUTPUT].ranges == balanced[Kind.TOOL_OUTPUT].ranges
     assert mine.rules[Kind.TOOL_OUTPUT].keep_recent == 1
     assert mine.rules[Kind.HISTORY] == balanced[Kind.HISTORY]

@@ -41,7 +41,7 @@ def written(card: Card, drift: Drift, folder: Path) -> str:
             "## Trained on\n",
             "| set | origin | licence |\n|---|---|---|",
             *(f"| {data.name} | {data.origin} | {data.licence} |" for data in card.data),
-            "\nOf each the tune half alone, split by document (`training/records.py`); measured is the other half.",
+            "\nOf each the part that may be trained on, split by document (`training/`); measured is the rest.",
             "\n## Measured\n",
             "| what | |\n|---|--:|",
             *(f"| {what} | {_number(value)} |" for what, value in card.metrics.items()),
