@@ -134,7 +134,7 @@ def parts(data: Path) -> tuple[Any, Any, Any]:
 def test_training_brings_questions_nearer_to_what_answers_them(data: Path, tmp_path: Path, capsys: Any) -> None:
     torch.manual_seed(0)
     model, tokenizer, groups = parts(data)
-    schedule = Schedule(steps=24, tokens=300, rate=2e-3, frozen=0, every=6)
+    schedule = Schedule(steps=40, tokens=250, rate=1e-3, frozen=0, every=10)
     train(model, tokenizer, groups, schedule, tmp_path / "encoder.pt")
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
     assert len(losses) == 4

@@ -1,11 +1,12 @@
 """Trains the pruner: an encoder that places questions near what answers them, and the head that weighs its features.
 
-    python -m training.pruner --data DIR --base FOLDER --out FOLDER [--steps 500] [--tokens 1600] [--seed 0]
+    python -m training.pruner --data DIR --base FOLDER --out FOLDER [--steps 0] [--tokens 1600] [--seed 0]
 
 DIR holds `qa_*.jsonl.gz` (see benchmarks/quality.py for the form); only sets that may be trained on are read, and of
 them only the tune half by document. BASE is a BERT-like sentence encoder as transformers keeps it
 (all-MiniLM-L6-v2). OUT gets the model in the same form, with `head.json`; `OUT/state` holds checkpoints, from which a
-run that was cut off goes on. `--steps 0` leaves the encoder as it is.
+run that was cut off goes on. The encoder stays as it is unless `--steps` are asked for: what they gave so far was not
+worth it (docs/training-log.md).
 """
 
 import argparse
@@ -26,8 +27,11 @@ from training.pruner_head import Fit, fit, known
 
 READ = Mix(nq=150, squad=0, qed=40, selqa=60, bridge=120, pair=30, chain=50, either=50, blind=0, passages=(3, 6))
 """What the encoder reads beside paragraphs of SQuAD."""
-WEIGHED = Mix(nq=100, squad=90, qed=30, selqa=40, bridge=80, pair=30, chain=80, either=80, blind=40, passages=(3, 8))
-"""What the head is fitted on."""
+WEIGHED = Mix(
+    nq=180, squad=170, qed=50, selqa=70, bridge=150, pair=50, chain=130, either=130, blind=50, passages=(3, 9)
+)
+"""What the head is fitted on, drawn that many times."""
+ROUNDS = 2
 
 
 def main() -> None:
@@ -44,7 +48,8 @@ def main() -> None:
     schedule = Schedule(steps=given.steps, tokens=given.tokens, seed=given.seed)
     train(model, tokenizer, stream(sets, found, READ, tokenizer), schedule, state / "encoder.pt")
     average(model, given.base, given.average)
-    examples = mixed(sets, found, WEIGHED, given.seed + 1)[: given.contexts]
+    rounds = (mixed(sets, found, WEIGHED, given.seed + 1 + n) for n in range(ROUNDS))
+    examples = [example for some in rounds for example in some][: given.contexts]
     contexts = known(model, tokenizer, examples, state / f"features-{given.steps}-{given.average:g}.npz", quiet)
     settings = Fit(seed=given.seed)
     weights, losses = fit(contexts, settings)
@@ -70,6 +75,7 @@ def base(folder: Path) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # a pooler that is not wanted is no news
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -101,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with qa_*.jsonl.gz")
     parser.add_argument("--base", type=Path, required=True, help="folder of the encoder to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--steps", type=int, default=500, help="of the encoder (default 500; 0: it stays as it is)")
+    parser.add_argument("--steps", type=int, default=0, help="of the encoder (default 0: it stays as it is)")
     parser.add_argument("--tokens", type=int, default=1600, help="a batch (default 1600)")
     parser.add_argument("--average", type=float, default=0.5, help="share of the trained encoder (default 0.5)")
     parser.add_argument("--contexts", type=int, help="for the head, at most (default all)")
