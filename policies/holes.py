@@ -13,9 +13,7 @@ _FEW_TAGS = 8
 _FEW_ROWS = 6  # from here on a text can be a log or a trace
 _FEW_QUESTIONS = 3
 _SEVERAL = 3
-_PROSE = 50  # characters of a line, on average, from which lines are sentences
 _JOINED = 200  # characters, on average, between two marks that join texts
-_READ = 20_000  # characters of a text in which labels are looked for
 _FEWEST_CELLS = 2  # marks between the cells of a row
 _CELL = 40  # characters of a cell of the first row of a table, on average
 _BELOW = 3  # rows below the first row of a table, one of which has as many cells
@@ -119,9 +117,6 @@ _POST = re.compile(
     r"[(\[#]\d{1,4}[)\].]? ?@?[^\W\d_][^\n:：()\[\]]{1,40}[:：]"
 )  # the number and the name of who wrote it
 _BULLET = re.compile(r"^[ \t]{0,8}[-*•] (?=[^\n]{80})", re.MULTILINE)  # of an item that is a text of its own
-_LINE_LABEL = re.compile(
-    r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
-)
 _JOINTS = (";", "|", "•", "¶", "---", "***", "###", "===")
 _JOINT = re.compile(r"(?:[;|•¶]|[-*#=]{3}) ?(?=[¿¡\"'«“]?[A-ZÀ-ÞΑ-ΩА-Я][^\W\d_]{0,20} )")
 _TAG = re.compile(r"</?[A-Za-z_][\w.:-]{0,60}(?:\s[^<>\n]{0,200})?/?>")
@@ -280,18 +275,6 @@ def _markers(text: str) -> Iterator[Span]:
         for c, d in ((begins, a - 1), (b + 1, text.find("\n", b + 1, b + _TITLE))):
             if 0 < d - c <= _TITLE and "|" not in text[c:d] and text[c:d].strip()[-1:] not in _ENDS:
                 yield c, d
-
-
-def recurring(texts: Sequence[str]) -> list[tuple[Span, ...]]:
-    """The labels of lines ("Plan:", "Output:") that stand several times in the texts together, by text; in a chat the
-    names of all who speak."""
-    rows = sum(text.count("\n") + 1 for text in texts)
-    if sum(map(len, texts)) < _PROSE * rows:  # records, of which every line is a label and a value
-        return [()] * len(texts)
-    found = [list(_LINE_LABEL.finditer(text[:_READ])) if ":" in text or "：" in text else [] for text in texts]
-    count = Counter(match[1] for matches in found for match in matches)
-    chat = len(count) < 0.75 * count.total() > 0.35 * rows
-    return [tuple(m.span() for m in matches if chat or count[m[1]] >= _SEVERAL) for matches in found]
 
 
 def openers(texts: Sequence[str]) -> list[tuple[Span, ...]]:

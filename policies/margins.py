@@ -5,7 +5,8 @@ on the wrong side of the cut. They are short, so that to keep them costs little.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from compressors.base import Span
 
@@ -24,7 +25,16 @@ _OWN_LINE = re.compile(  # the same at the start of a line: its number alone, "C
     r"|(?<=\n\n)[A-Z][A-Za-z ]{2,60}:(?=\n)"
     r"|(?:[Cc]ontent|CONTENT|[Tt]ext|[Bb]ody|[Ss]nippet|[Ee]xcerpt|Inhalt|Contenu|Contenido|内容|本文|내용)[:：])"
 )
+_LINE_LABEL = re.compile(
+    r"^[ \t>*-]{0,6}([^\W\d_][\w .@()'’-]{0,30}?)(?:\*\*)?(?:：|:(?=\s|[^\x00-\x7f]))", re.MULTILINE
+)
 _SPEAKS = re.compile(r"^[ \t>*-]{0,4}([^\W\d_][\w .'-]{0,24}):(?=\s)", re.MULTILINE)
+_BRACKETED = re.compile(r"\n[ \t]{0,8}[\[【(]{1,2}[^\]】)\n]{1,40}[\]】)]{1,2}[^\n]{0,80}(?<![.!?。！？,;\n])(?=\n)")
+_SEVERAL = 3
+_PROSE = 50  # characters of a line, on average, from which lines are sentences
+_VALUE = 60  # characters of a label and its value on a line
+_RARE = 0.3  # share of the lines up to which those that begin with a bracket are marks
+_SCORE = re.compile(r"[(（][^()（）\n\d]{1,24}[:：=] ?\d[\d.,]{0,7}%?[)）]")  # "(similarity: 0.87)"
 _FIGURES = re.compile(r"\d+")
 _ALIKE = 8  # characters with which rows of one log or table begin, figures aside
 _SAID = ".!?。！？,;"  # ends of sentences and of what goes on
@@ -45,10 +55,47 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
         yield len(text[:-_TAIL]) + match.start(), len(text)
     if "]:" in text or "]：" in text:
         yield from (match.span() for match in _MARK.finditer(text[:_READ]))
+    if ")" in text or "）" in text:
+        yield from (match.span() for match in _SCORE.finditer(text[:_READ]))
     if "\n" in text:
         yield from _lines(text)
+        yield from _bracketed(text)
         found = _OWN_LINE.finditer(f"\n{text[:_READ]}\n")
         yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
+
+
+def _bracketed(text: str) -> list[Span]:
+    """Short lines that begin with a mark in brackets ("[2] Faults (page 7)"), unless they are the rows of a log."""
+    most = _RARE * (text.count("\n") + 1)
+    if sum(map(f"\n{text}".count, ("\n[", "\n【", "\n("))) > most:
+        return []
+    found = [(max(0, m.start() - 1), m.end() - 1) for m in _BRACKETED.finditer(f"\n{text[:_READ]}\n")]
+    return found if len(found) <= most else []
+
+
+def recurring(texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    """The labels of lines ("Plan:", "Output:") that stand several times in the texts together, by text, with
+    values of a few words; in a chat the names of all who speak."""
+    rows = sum(text.count("\n") + 1 for text in texts)
+    if sum(map(len, texts)) < _PROSE * rows:  # records, of which every line is a label and a value
+        return [()] * len(texts)
+    found = [list(_LINE_LABEL.finditer(text[:_READ])) if ":" in text or "：" in text else [] for text in texts]
+    count = Counter(match[1] for matches in found for match in matches)
+    chat = len(count) < 0.75 * count.total() > 0.35 * rows
+    rest = [[(m, _named(text, m)) for m in matches] for text, matches in zip(texts, found, strict=True)]
+    says = {m[1] for pairs in rest for m, (_, end) in pairs if end == m.end()} if chat else set()
+    return [
+        tuple(m.span() if m[1] in says else whole for m, whole in pairs if chat or count[m[1]] >= _SEVERAL)
+        for pairs in rest
+    ]
+
+
+def _named(text: str, label: re.Match[str]) -> Span:
+    """A label at the start of a line, with its value where that is no more than a few words."""
+    end = text.find("\n", label.end())
+    end = len(text) if end < 0 else end
+    short = end - label.start() <= _VALUE and text[end - 1] not in _SAID
+    return label.start(), end if short else label.end()
 
 
 def speakers(text: str) -> list[Span]:

@@ -12,8 +12,8 @@ from itertools import accumulate, pairwise
 
 from compressors.base import Span
 from policies.base import Kind, Segment
-from policies.holes import holes, openers, outside, recurring
-from policies.margins import margins, speakers
+from policies.holes import holes, openers, outside
+from policies.margins import margins, recurring, speakers
 from policies.tasks import Task, task_of
 
 MATERIAL = frozenset({Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})

@@ -136,6 +136,9 @@ _WORDS = {
         r"|provided)\b",
         rf"\breplacement (?:for|of|{_TEXT})"
         rf"|\b(?:replac|overwrit)\w+\b[^.\n]{{0,30}}\b(?:selection|region|original {_TEXT})\b",
+        r"\b(?:return|output|respond with|reply with|give|provide|write)\b[^.\n]{0,12}\bthe (?:\w+ )?"
+        r"(?:new|updated|revised|rewritten|edited|modified|corrected|improved|changed) (?:\w+ )?"
+        r"(?:sections?|texts?|documents?|paragraphs?|versions?|drafts?|contents?|e-?mails?|letters?|articles?|passages?)\b",
         r"\byou are an? (?:\w+ )?(?:text|copy|prose|line|language|style) ?editor\b",
         r"\b(?:ausgewählt|markiert|selektiert)\w* (?:text|code|stelle|absatz|absätze|bereich|abschnitt)"
         r"|\b(?:auswahl|markierung) (?:ersetz|änder)|\b(?:texte|code|passage) (?:sélectionné|surligné|fourni)"
@@ -235,6 +238,7 @@ _CLUES = {  # one of them stands in every text that a pattern of `_WORDS` matche
     "revise": """selected given provide highlight marked pasted supplied chosen quoted enclosed submit select selec
         paste evidenz
         gives send below replacement replac overwrit editor ausgew markier selekt auswahl sélectionn surlign fourni
+        _new_ updated revised rewritten edited modified corrected improved changed
         resaltado marcado geselect zaznacz выделен 选 選択 선택""",
     "rewrite": """überarb verbess amélior mejor melhor miglior verbeter ulepsz улучш
         schreib schrieb formul korr corri reescr riscriv correg herschri réécr popraw przepis перепи исправ

@@ -34,6 +34,29 @@ def test_marks_of_a_text_inside_of_others_stay(mark: str) -> None:
     assert free.count("reservoir") == 2 * TEXT.count("reservoir")
 
 
+@pytest.mark.parametrize("mark", ["[2] Faults of the gate (page 7)", "【资料 2】", "[[Gate]] and keeper"])
+def test_short_lines_that_begin_with_a_mark_in_brackets_stay(mark: str) -> None:
+    free = changeable(guard([material(f"{TEXT}\n{TEXT}\n{mark}\n{TEXT}")]))
+    assert mark not in free
+    assert free.count("reservoir") == 3 * TEXT.count("reservoir")
+
+
+def test_rows_of_a_log_in_brackets_are_no_marks() -> None:
+    log = "\n".join(f"[INFO] {word} of the level at the upper gate is read once more" for word in TEXT.split()[:12])
+    assert "level" in changeable(guard([material(log)]))
+
+
+def test_scores_behind_a_mark_stay() -> None:
+    assert "(similarity: 0.87)" not in changeable(guard([material(f"{TEXT} (similarity: 0.87)\n{TEXT}")]))
+
+
+def test_short_values_of_labels_that_recur_stay() -> None:
+    records = "\n\n".join(f"Place: {name}\nText: {TEXT}" for name in ("Upper dam", "Lower dam", "Spillway"))
+    free = changeable(guard([material(records)]))
+    assert "Lower dam" not in free
+    assert free.count("reservoir") == 3 * TEXT.count("reservoir")
+
+
 def test_rows_that_look_alike_are_no_titles() -> None:
     rows = "\n".join(f"10:0{i} level {i}" for i in range(9))
     assert list(margins(rows, code=False)) == []

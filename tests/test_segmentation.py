@@ -187,6 +187,8 @@ def test_an_answer_to_be_judged_is_guarded() -> None:
         user(f"Refine the original answer.\n\nNew Context:\n{FERRY}\n\nOriginal Answer: At noon.\n\nNew Answer:")
     )
     assert next(s for s in found if "At noon." in s.text).guard == "existing answer"
+    found = cut(user(f"Documents:\n{FERRY}\n\nCurrent section:\nThe ferry leaves at noon.\n\nWrite the section anew."))
+    assert next(s for s in found if "leaves at noon." in s.text).guard == "existing answer"
 
 
 def test_a_last_assistant_message_is_a_prefix() -> None:

@@ -80,6 +80,8 @@ VERBATIM = [
     "Extract the following fields from the document: gate, keeper, date.",
     "Evaluate the compliance of the clause with the guideline.",
     "Does the passage answer the query? Answer 'Yes' or 'No'.",
+    "Return only the new section, without explanations.",
+    "Reply with the corrected e-mail.",
     "Identify all entities of these types and all relationships among them.",
     "選択された範囲を直す。",
 ]

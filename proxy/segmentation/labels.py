@@ -164,6 +164,8 @@ _GIVEN = _set(
     """original existing previous prior reference candidate generated assistant assistants predicted student current
     initial ideal correct gold submitted given actual bisherige ursprüngliche"""
 )
+_OLD = _set("current existing original old")
+_PARTS = _set("section draft version paragraph text description letter")
 _JUDGED = _set(
     """claim claims statement statements sentence hypothesis assertion proposition behauptung aussage affirmation énoncé
     afirmación afirmação affermazione bewering stelling twierdzenie утверждение iddia submission submissions"""
@@ -202,6 +204,8 @@ def meaning(title: str) -> Meaning | None:
     title = title.partition("://")[0]  # the words of an address say nothing
     parts = words(title.partition("(")[0]) or words(title)
     if _GIVEN.intersection(parts) and _ANSWERS.intersection(parts):
+        return Meaning.EXISTING
+    if parts and parts[0] in _OLD and not _PARTS.isdisjoint(parts[1:3]):
         return Meaning.EXISTING
     if parts and len(parts) <= 4 and parts[-1] in _JUDGED | _DRAFTS:
         return Meaning.EXISTING
