@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def main() -> None:
     train(model, tokenizer, stream(sets, found, READ, tokenizer), schedule, state / "encoder.pt")
     average(model, given.base, given.average)
     rounds = (mixed(sets, found, WEIGHED, given.seed + 1 + n) for n in range(ROUNDS))
-    examples = [example for some in rounds for example in some][: given.contexts]
+    examples = list(islice(chain.from_iterable(rounds), given.contexts))
     contexts = known(model, tokenizer, examples, state / f"features-{given.steps}-{given.average:g}.npz", quiet)
     settings = Fit(seed=given.seed)
     weights, losses = fit(contexts, settings)

@@ -104,7 +104,7 @@ def pool(sets: Mapping[str, Sequence[Record]]) -> Pool:
     return Pool(passages, _frozen(titles), _frozen(mentions))
 
 
-def mixed(sets: Mapping[str, Sequence[Record]], passages: Pool, mix: Mix, seed: int) -> list[Example]:
+def mixed(sets: Mapping[str, Sequence[Record]], passages: Pool, mix: Mix, seed: int) -> Iterator[Example]:
     """The training examples, in an order that the seed decides."""
     rng = random.Random(seed)
     made: list[tuple[str, Record]] = []
@@ -121,7 +121,7 @@ def mixed(sets: Mapping[str, Sequence[Record]], passages: Pool, mix: Mix, seed: 
     made += [("either", _filled(either(passages, rng), passages, mix, rng)) for _ in range(mix.either)]
     rng.shuffle(made)
     examples = (example(record, kind, titled=rng.random() >= mix.untitled) for kind, record in made)
-    return [found for found in examples if found.gold.any() and len(found.units) > 1]
+    yield from (found for found in examples if found.gold.any() and len(found.units) > 1)
 
 
 def example(record: Record, kind: str, titled: bool = True) -> Example:
