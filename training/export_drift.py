@@ -60,10 +60,10 @@ def of_classifier(before: Path, after: Path, data: Path, most: int) -> Drift:
 
 def correlation(one: Sequence[float] | NDArray[np.float32], other: Sequence[float] | NDArray[np.float32]) -> float:
     """Spearman's, ties by their mean rank. 1 where all of one are equal: there is no order to be lost."""
-    ranks = [_ranks(np.asarray(values, np.float64)) for values in (one, other)]
-    if min(rank.std() for rank in ranks) == 0:
+    first, second = (_ranks(np.asarray(values, np.float64)) for values in (one, other))
+    if not (first.std() and second.std()):
         return 1.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
