@@ -33,7 +33,7 @@ _BRACKETED = re.compile(r"\n[ \t]{0,8}[\[【(]{1,2}[^\]】)\n]{1,40}[\]】)]{1,2
 _SEVERAL = 3
 _PROSE = 50  # characters of a line, on average, from which lines are sentences
 _VALUE = 60  # characters of a label and its value on a line
-_RARE = 0.3  # share of the lines up to which those that begin with a bracket are marks
+_RARE = 0.3  # share of the text up to which lines that begin with a bracket are marks
 _SCORE = re.compile(r"[(（][^()（）\n\d]{1,24}[:：=] ?\d[\d.,]{0,7}%?[)）]")  # "(similarity: 0.87)"
 _FIGURES = re.compile(r"\d+")
 _ALIKE = 8  # characters with which rows of one log or table begin, figures aside
@@ -66,11 +66,11 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
 
 def _bracketed(text: str) -> list[Span]:
     """Short lines that begin with a mark in brackets ("[2] Faults (page 7)"), unless they are the rows of a log."""
-    most = _RARE * (text.count("\n") + 1)
-    if sum(map(f"\n{text}".count, ("\n[", "\n【", "\n("))) > most:
+    rows = sum(map(text.count, ("\n[", "\n【", "\n("))) - sum(map(text.count, ("\n\n[", "\n\n【", "\n\n(")))
+    if rows > _RARE * text.count("\n"):
         return []
     found = [(max(0, m.start() - 1), m.end() - 1) for m in _BRACKETED.finditer(f"\n{text[:_READ]}\n")]
-    return found if len(found) <= most else []
+    return found if sum(b - a for a, b in found) <= _RARE * len(text) else []
 
 
 def recurring(texts: Sequence[str]) -> list[tuple[Span, ...]]:
@@ -114,7 +114,8 @@ def _lines(text: str) -> Iterator[Span]:
         return
     opening, closing = text[start:first], text[last + 1 : end]
     second, before = text[first + 1 : first + _LINE], text[text.rfind("\n", start, last) + 1 : last]
-    if len(opening) <= _LINE and opening.rstrip()[-1] not in _SAID and _look(opening) != _look(second):
+    ends = opening.rstrip()[-1]
+    if len(opening) <= _LINE and ends not in _SAID and (ends in ":：" or _look(opening) != _look(second)):
         yield start, first
     if len(closing) <= _LINE and closing[-1] not in _CODE_ENDS and _look(closing) != _look(before):
         yield last + 1, end

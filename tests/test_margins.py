@@ -16,6 +16,7 @@ ENDS = {
     "quotation marks": ('"', '"'),
     "line end as two characters": ("", "\\n\\n"),
     "title of its own": ("Gates of the upper dam\n", ""),
+    "title with the first word of the text": (f"{TEXT[:12]} (page 7):\n", ""),
     "remark at the end": ("", "\nplease write a commit message for me"),
 }
 
