@@ -51,7 +51,7 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
         if match := pattern.match(text, at):
             yield match.span()
             at = match.end()
-    if match := _TRAILS.search(text[-_TAIL:]):
+    if text[-1:] not in _SAID and (match := _TRAILS.search(text[-_TAIL:])):
         yield len(text[:-_TAIL]) + match.start(), len(text)
     if "]:" in text or "]：" in text:
         yield from (match.span() for match in _MARK.finditer(text[:_READ]))
@@ -59,7 +59,7 @@ def margins(text: str, *, code: bool) -> Iterator[Span]:
         yield from (match.span() for match in _SCORE.finditer(text[:_READ]))
     if "\n" in text:
         yield from _lines(text)
-        yield from _bracketed(text)
+        yield from _bracketed(text) if "[" in text or "【" in text or "(" in text else ()
         found = _OWN_LINE.finditer(f"\n{text[:_READ]}\n")
         yield from ((max(0, match.start() - 1), match.end() - 1) for match in found)
 
