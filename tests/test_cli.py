@@ -128,7 +128,7 @@ def test_serve_says_so_when_the_port_is_taken() -> None:
 
 
 def _until_ready(port: int) -> None:
-    for _ in range(100):
+    for _ in range(300):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
                 assert answer.status == 200
