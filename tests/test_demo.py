@@ -64,6 +64,10 @@ def test_no_answer_is_lost_and_most_requests_shrink(results: list[Result]) -> No
     assert all(r.before and r.after and r.after < r.before and len(r.received) < len(r.sent) for r in shorter)
 
 
+def test_every_context_shrinks_however_it_is_laid_out(results: list[Result]) -> None:
+    assert [r.case.name for r in results if r.route == "rag" and r.before == r.after] == []
+
+
 def test_what_is_left_alone_arrives_byte_for_byte_and_says_why(results: list[Result]) -> None:
     alone = [r for r in results if r.outcome != "compressed"]
     assert {"translation", "plain question", "agent, step 1"} <= {r.case.name for r in alone}

@@ -46,7 +46,7 @@ _ABOUT_THE_TASK = re.compile(
     |(?:use|using|based[ ]on|from|according[ ]to)[ ](?:only[ ])?(?:the|these|this|those)[ ](?:\w+[ ])?
       (?:above|following|provided|results?|{_MATERIAL_NOUNS})
     |in[ ](?:at[ ]most|no[ ]more[ ]than|fewer[ ]than|under)[ ]\w+[ ](?:words|sentences)|(?:sentences?|words)[ ]maximum
-    |json[ ](?:object|format|array|schema)|(?:as[ ]an|for)[ ]example|(?:well[- ])?formatted|schema
+    |json[ ](?:object|format|array|schema)|as[ ]an[ ]example|for[ ]example(?=,?\s?[:"'“`])|(?:well[- ])?formatted|schema
     |output[ ](?:format|only|json|a)|markdown|citations?|cite
     |frage|antwort|nutzer|kontext|réponse|contexte|utilisateur|pregunta|respuesta|contexto|usuario|pergunta|resposta
     |domanda|risposta|contesto|vraag|antwoord|pytanie|odpowiedź|вопрос\w*|ответ\w*|контекст\w*|soru\w*|cevap\w*)\b
