@@ -4,8 +4,9 @@
 
 A provider that costs next to nothing (`fastprovider.py`), the targets in front of it, each in a process of its own, and
 a load client on raw sockets (`load.py`) share this machine. All targets are measured in turn, several rounds over; the
-median round counts. Compare the ratios of one run, not milliseconds across machines. `nginx` is measured where it is
-on the PATH: no proxy will be faster. Bodies are retrieval questions whose passages differ from request to request.
+median round counts. `words` is `balanced` without its models, `words audited` the same in audit mode. Compare
+ratios of one run, not milliseconds across machines. `nginx` is measured where it is on the PATH: no proxy will be faster.
+Bodies are retrieval questions whose passages differ from request to request.
 """
 
 import argparse
@@ -55,6 +56,20 @@ from proxy.settings import Settings, Upstream
 settings = Settings({"up": Upstream("up", sys.argv[1])}, (Route("all", "up", "off"),), PRESETS)
 app = create_app(lambda: settings, Pipeline(settings.compression))
 serve(app, listen("127.0.0.1", int(sys.argv[2])), settings.limits)
+"""
+CONFIG = """
+[compression]
+cache_mb = 0                # bodies come again; so does every passage
+[compressor.pruner]
+cache_mb = 0
+[policy.words]              # balanced without a model
+extends = "balanced"
+context.compressor = "lexical"
+history.compressor = "whitespace"
+history.ranges = [{ rate = 1.0 }]
+[policy."words audited"]
+extends = "words"
+mode = "audit"
 """
 COMMAND = "import sys; from proxy.cli import main; sys.exit(main())"
 
@@ -144,8 +159,8 @@ def _targets(stack: ExitStack) -> list[Target]:
         stack.enter_context(_running("off, no meters", port, [*python, "-c", BARE, upstream, str(port)], True))
     )
     config = Path(folder, "laconic.toml")
-    config.write_text("[compression]\ncache_mb = 0\n")  # every request has the same body
-    for policy in ("off", "audit", "balanced"):
+    config.write_text(CONFIG)
+    for policy in ("off", "words audited", "words", "balanced"):
         port = _port()
         flags = ["serve", "--config", str(config), "--upstream", upstream, "--port", str(port), "--policy", policy]
         os.environ["LACONIC_LEDGER"] = str(Path(folder, f"{policy}.sqlite"))
