@@ -5,7 +5,7 @@
 A provider that costs next to nothing (`fastprovider.py`), the targets in front of it, each in a process of its own, and
 a load client on raw sockets (`load.py`) share this machine. All targets are measured in turn, several rounds over; the
 median round counts. `words` is `balanced` without its models, `words audited` the same in audit mode. Compare
-ratios of one run, not milliseconds across machines. `nginx` is measured where it is on the PATH: no proxy will be faster.
+ratios of one run, not milliseconds across machines. `nginx` is measured where it is on the PATH: no proxy is faster.
 Bodies are retrieval questions whose passages differ from request to request.
 """
 
