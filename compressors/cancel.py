@@ -29,6 +29,16 @@ def watched(alive: Callable[[], bool], until: float = inf, whose: bytes = b"") -
         _whose.reset(before[2])
 
 
+@contextmanager
+def within(share: float) -> Iterator[None]:
+    """Until the block ends, `remaining` tells of no more than this share of the time that is left."""
+    before = _until.set(monotonic() + share * remaining())
+    try:
+        yield
+    finally:
+        _until.reset(before)
+
+
 def watcher() -> Callable[[], bool]:
     """The `alive` of the caller, to be asked on another thread."""
     return _alive.get()

@@ -48,6 +48,8 @@ def find(model: str) -> Path:
 
     Raises `Unavailable` where there is none, with the command that gets it.
     """
+    if model in shipped.names():  # no folder of that name shall stand in for ours
+        return shipped.folder(model)
     if (local := Path(model).expanduser()).is_dir():
         return local.resolve()
     if model.startswith(f"{shipped.OWNER}/"):

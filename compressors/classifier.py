@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
+from time import monotonic
 from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct, to_builtins
 
 from compressors import cancel, codepoints, languages
-from compressors.base import Kept, Span, Task, Threshold
+from compressors.base import Cancelled, Kept, Span, Task, Threshold
 from compressors.chunks import rows, sentence_ends
 from compressors.encoders.engine import lacks
 from compressors.fit import fit
@@ -35,6 +36,11 @@ _FACTS = re.compile(  # without them a sentence says something else
     r"|must|may|might|shall|should|can|could|will|would|only|unless|except)\b",
     re.IGNORECASE,
 )
+_SAID = re.compile(  # quoted text, code in a line, rows of a table: half of it would be something else
+    r"`[^`\n]{1,200}`|\"[^\"\n]{1,300}\"|“[^”\n]{1,300}”|«[^»\n]{1,300}»|^[ \t]*\|[^\n]*\|[ \t]*$", re.MULTILINE
+)
+_REACH = 4  # units behind a negation
+_SHARE = 0.7  # of the time that is left may go into the model
 _ROUNDS = 4  # of taking out repeated force tokens that have come to stand side by side
 
 Strings = Annotated[tuple[str, ...], Meta(title="a list of strings")]
@@ -88,7 +94,7 @@ class Classifier:
 
     @property
     def version(self) -> str:
-        return f"classifier-2 {to_builtins(self._settings)} {self.lacks or self._model.version}"
+        return f"classifier-3 {to_builtins(self._settings)} {self.lacks or self._model.version}"
 
     def warm_up(self) -> None:
         if self.lacks:
@@ -99,12 +105,21 @@ class Classifier:
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         wanted = [task for task in tasks if task.text.strip() and not keeps_all(task) and self._reads(task.text)]
         keys = list(dict.fromkeys((task.text, task.documents) for task in wanted))
-        readings = [self._read(*key) for key in keys]
-        found = dict(zip(keys, self._score(readings), strict=True))
+        found = self._in_time(keys)
         return [
             self._choose(task, found[key]) if (key := (task.text, task.documents)) in found else self._without(task)
             for task in tasks
         ]
+
+    def _in_time(self, keys: Sequence[tuple[str, tuple[Span, ...]]]) -> dict[tuple[str, tuple[Span, ...]], Units]:
+        """Nothing where the model would take longer than there is time for."""
+        alive, until = cancel.watcher(), monotonic() + _SHARE * cancel.remaining()
+        try:
+            with cancel.watched(lambda: alive() and monotonic() < until, until, cancel.whose()):
+                return dict(zip(keys, self._score([self._read(*key) for key in keys]), strict=True))
+        except Cancelled:
+            cancel.check()  # raises where nobody waits any more
+            return {}
 
     @cached_property
     def lacks(self) -> str:
@@ -115,8 +130,9 @@ class Classifier:
         return not self.lacks and languages.reads(self._model.checkpoint.languages, text)
 
     def _without(self, task: Task) -> Kept:
-        """What is done with a text that the model does not read: nothing that could change what it says."""
-        if not task.text.strip() or keeps_all(task):
+        """What is done with a text that the model does not read, or not in time: nothing that could change what it
+        says."""
+        if not task.text.strip():
             return whole(task)
         (kept,) = self._plain.compress([task])
         return kept
@@ -141,6 +157,8 @@ class Classifier:
     def _choose(self, task: Task, found: Units) -> Kept:
         cancel.check()
         given = self._settings
+        if self._facts:
+            task = replace(task, protected=(*task.protected, *(match.span() for match in _SAID.finditer(task.text))))
         marks = list(_occurrences(task.text, given.force_tokens))
         breaks = tuple(span for span in marks if task.text[slice(*span)].isspace())
         if not given.drop_consecutive:  # one break between two words stays anyway
@@ -199,9 +217,12 @@ def _solid(token: str) -> Flags:
 
 
 def _carried(found: Units, kept: Kept) -> Flags:
-    """The units that are gone while one of the two after them stays: "could deliver" of "could not deliver"."""
-    stays = np.append(_stays(found, kept), [False, False])
-    return np.asarray(~stays[:-2] & (stays[1:-1] | stays[2:]))
+    """The units that are gone while one of the next few stays: "could deliver" of "could not deliver"."""
+    stays = _stays(found, kept)
+    ahead = np.zeros_like(stays)
+    for n in range(1, min(_REACH, len(stays) - 1) + 1):
+        ahead[:-n] |= stays[n:]
+    return np.asarray(~stays & ahead)
 
 
 def _stays(found: Units, kept: Kept) -> Flags:

@@ -279,10 +279,11 @@ _CHANGE = re.compile(  # what a user orders where he wants other code than he sh
     r"|correggi|sostituisci|voeg|repareer|dodaj|napraw|usuń|добавь|исправь|почини)\s\w"
 )
 _INQUIRES = re.compile(  # what a user says who wants to know something of the code that he shows, not other code
-    r"[?？؟]|\b(?:what|why|how|where|which|who|when|whether|explain|summar|describ|review|find|analy|list|tell|show me"
-    r"|answer|question|commit|message|check|look|locali|identif|understand|compar|document|report|name|investigat|inspect|search"
-    r"|was|warum|wie|wo|welche|erklär|beschreib|prüf|such|pourquoi|comment|où|explique|décri|trouve|qué|cómo|dónde"
-    r"|explica|busca|encuentra|come|perché|dove|spiega|почему|как|где|объясни|найди)|为什么|怎么|什么|哪|解释|说明"
+    r"[?？؟]|\b(?:what|why|how|where|which|who|when|whether|list|tell|show me|check|look|name|suche?"
+    r"|was|warum|wie|wo|welche[rsnm]?|pourquoi|comment|où|qué|cómo|dónde|come|perché|dove|почему|как|где)\b"
+    r"|\b(?:explain|summar|describ|review|find|analy|answer|question|commit|message|locali|identif|understand|compar"
+    r"|document|report|investigat|inspect|search|erklär|beschreib|prüf|explique|décri|trouve|explica|busca|encuentra"
+    r"|spiega|объясни|найди)|为什么|怎么|什么|哪|解释|说明"
     r"|なぜ|どう|何|説明|왜|어떻게|무엇|설명"
 )
 _EDITING_TOOL = re.compile(r"edit|write|replace|patch|apply", re.IGNORECASE)

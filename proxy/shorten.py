@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from time import perf_counter
 
-from compressors import CompressionError, Compressor, Kept, Span, Task
+from compressors import CompressionError, Compressor, Kept, Span, Task, cancel
 from compressors.spans import complement, intersect, join, merge, within
 from compressors.tokenizers import Counter, counter
 from policies import protect
@@ -117,10 +117,11 @@ def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> 
     """What each step does; None where it touched what is protected."""
     cuts: dict[Step, Cut | None] = {}
     by_name = sorted(plan.steps, key=lambda s: s.compressor)
-    for name, group in groupby(by_name, key=lambda s: s.compressor):
-        steps = list(group)
+    groups = [(name, list(group)) for name, group in groupby(by_name, key=lambda s: s.compressor)]
+    for n, (name, steps) in enumerate(groups):
         tasks = [_task(step, examined) for step in steps]
-        kept = load(name).compress(tasks)
+        with cancel.within(1 / (len(groups) - n)):  # or the first one might leave no time to the others
+            kept = load(name).compress(tasks)
         if len(kept) != len(tasks):
             raise CompressionError(f"{name} gave {len(kept)} results for {len(tasks)} tasks")
         for step, task, result in zip(steps, tasks, kept, strict=True):

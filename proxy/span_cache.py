@@ -69,8 +69,8 @@ class SpanCache:
         if numbers is None:
             return
         with self._lock:
-            if (old := self._kept.pop(key, None)) is not None:
-                self._bytes -= _size(old)
+            if key in self._kept:  # what was sent first stays, whatever a request beside it found
+                return
             self._kept[key] = numbers
             self._bytes += _size(numbers)
             while self._bytes > self._limit:

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from math import inf
+from time import monotonic
 
 import pytest
 
-from compressors import Rate, Task, Unavailable, load, shipped
+from compressors import Rate, Task, Unavailable, cancel, load, shipped
+from compressors.base import Cancelled
 from compressors.checkpoint import find, open_checkpoint
 from compressors.models import models, verify
 from compressors.spans import join
@@ -36,6 +39,8 @@ def test_they_say_which_languages_they_read(name: str) -> None:
 
 PROGRAM = """
 import sys
+from math import inf
+from time import monotonic
 for absent in ("torch", "transformers", "onnx", "safetensors"):
     sys.modules[absent] = None  # as if they were not installed
 from compressors import Rate, Task, load
@@ -73,3 +78,34 @@ def test_a_negation_stays_where_what_it_negates_does() -> None:
     for task, kept in zip(tasks, load("classifier").compress(tasks), strict=True):
         shown = join(task.text, kept.spans)
         assert all(shown.count(negation) >= shown.count(verb) for negation, verb in pairs), shown
+
+
+SAID = ['"never keep logs for longer than is needed"', "`config.yaml`", "| alpha | 3 |", "“a hut, they say”"]
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_quotes_code_and_rows_stay_whole(said: str) -> None:
+    around = "It really was, as far as anybody could tell, a rather good idea to go there early in the year. " * 3
+    text = f"{around}\n{said}\n{around}"
+    (kept,) = load("classifier").compress([Task(text, Rate(0.5))])
+    assert said in join(text, kept.spans)
+    assert len(join(text, kept.spans)) < 0.7 * len(text)
+
+
+def test_without_time_for_its_model_the_classifier_takes_out_white_space() -> None:
+    text = "It was, as far as anybody could tell,  a rather good idea to go there early in the year. " * 3
+    made = load("classifier")
+    with cancel.watched(lambda: True, monotonic() - 1):
+        (kept,) = made.compress([Task(text, Rate(0.5))])
+    assert join(text, kept.spans) == text.replace("  ", " ").rstrip()
+    with cancel.watched(lambda: False, monotonic() + 9), pytest.raises(Cancelled):
+        made.compress([Task(text, Rate(0.5))])
+
+
+def test_a_compressor_may_be_told_of_a_share_of_the_time_only() -> None:
+    with cancel.watched(lambda: True, monotonic() + 100):
+        with cancel.within(0.25):
+            assert 24 < cancel.remaining() <= 25
+        assert 99 < cancel.remaining() <= 100
+    with cancel.within(0.5):
+        assert cancel.remaining() == inf

@@ -79,7 +79,7 @@ class OnnxEncoder:
             places = _table(given, "position")[self.shape.first :]
             table = words, given.get("embeddings.word_embeddings.scale")
             return self._session(given), table, places + _table(given, "token_type")[0]
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise Unavailable(f"{self.checkpoint.folder}: the weights do not fit the config: {error}") from error
 
     def _session(self, given: dict[str, Array]) -> Any:

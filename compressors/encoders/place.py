@@ -2,6 +2,7 @@
 seconds and hundreds of megabytes, and the engine for CPUs does without it."""
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 from compressors.base import Unavailable
@@ -20,7 +21,8 @@ def place(name: str) -> str:
         return name
     if name == "auto":
         likely = os.name == "nt" or any(os.path.exists(driver) for driver in _DRIVERS)
-        return "cuda:0" if likely and _has_gpu() else "cpu"
+        able = likely and find_spec("transformers") is not None
+        return "cuda:0" if able and _has_gpu() else "cpu"
     kind, _, number = name.partition(":")
     torch = load_torch()
     if kind == "mps" and not number and torch.backends.mps.is_available():
