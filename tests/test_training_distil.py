@@ -235,7 +235,7 @@ def test_money_for_a_chunk_that_failed_is_remembered(model: Provider, texts: Pat
     assert failed["failed"] is True
     assert failed["usd"] > 0
     model.answer = shorten
-    assert run(texts, out, *USUAL) == 0
+    assert run(texts, out, *USUAL, "--workers", 1) == 0
     assert lines(out)[1]["id"] == "a#0"
 
 
