@@ -56,6 +56,21 @@ class CompressionTable(Struct):
     queue: Annotated[Amount, Meta(description="requests that may wait for a thread; more are sent as they are")] = (
         _COMPRESSION.queue
     )
+    usd_per_second: Annotated[
+        float,
+        Meta(
+            ge=0, le=1000, title="a number from 0 to 1000", description="what a second of compressing costs you, in USD"
+        ),
+    ] = _COMPRESSION.usd_per_second
+    bypass_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            title="a number from 0 to 1",
+            description="the share of conversations, drawn at random, that is sent as it comes, to measure against",
+        ),
+    ] = _COMPRESSION.bypass_share
 
 
 class CompressorTable(Struct):

@@ -58,7 +58,12 @@ class Sections:
             port=server.port,
             limits=limits,
             compression=Compression(
-                compression.deadline_ms, compression.workers, compression.queue, compression.cache_mb
+                deadline_ms=compression.deadline_ms,
+                workers=compression.workers,
+                queue=compression.queue,
+                cache_mb=compression.cache_mb,
+                usd_per_second=compression.usd_per_second,
+                bypass_share=compression.bypass_share,
             ),
             ledger=self._ledger(file.ledger),
             prices=file.prices,

@@ -44,12 +44,15 @@ class Upstream:
 @dataclass(frozen=True, slots=True)
 class Compression:
     """`deadline_ms` covers queueing and computing; `workers` threads (None: as many as suit what they do), `queue`
-    waiting tasks at most; `cache_mb` for what compressors found, 0: none is kept."""
+    waiting tasks at most; `cache_mb` for what compressors found, 0: none is kept. `usd_per_second`: what a second of
+    compressing costs whoever runs this; `bypass_share`: of conversations that are sent as they come, to compare with."""
 
     deadline_ms: float = 1500.0
     workers: int | None = None
     queue: int = 64
     cache_mb: int = 64
+    usd_per_second: float = 0.0
+    bypass_share: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
