@@ -54,6 +54,7 @@ class Step:
 
     `segments` are indexes of the segments that share this budget; whatever else lies in the stretch (delimiters,
     titles, marks) and what is not in their `may_change` is protected. `reorder`: whole documents may move inside it.
+    `recognise`: it stays whole where other requests are found to bring the same text for other questions.
     """
 
     field: int
@@ -64,14 +65,17 @@ class Step:
     budget: Budget
     question: str
     reorder: bool = False
+    recognise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`reasons` holds one entry a segment: "planned", or why it is left alone."""
+    """`reasons` holds one entry a segment: "planned", or why it is left alone. `pinned` steps are not to be taken,
+    unless they were taken in an earlier turn of the same conversation."""
 
     steps: tuple[Step, ...]
     reasons: tuple[str, ...]
+    pinned: tuple[Step, ...] = ()
 
 
 class Mode(StrEnum):

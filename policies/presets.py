@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from policies.base import Mode, Plan, Policy, Recovers, Segment
+from policies.base import Mode, Plan, Policy, Recovers, Segment, Step
 from policies.budget import at_least
 from policies.written import build
 
@@ -35,11 +35,12 @@ class Adjusted:
         plan = self.inner.plan(segments)
         if not self.floor:
             return plan
-        steps = []
-        for step in plan.steps:
+
+        def raised(step: Step) -> Step:
             tokens = sum(segments[index].tokens for index in step.segments)
-            steps.append(replace(step, budget=at_least(step.budget, self.floor, tokens)))
-        return replace(plan, steps=tuple(steps))
+            return replace(step, budget=at_least(step.budget, self.floor, tokens))
+
+        return replace(plan, steps=tuple(map(raised, plan.steps)), pinned=tuple(map(raised, plan.pinned)))
 
 
 def lowered(policy: Policy, floor: float) -> Policy:

@@ -6,9 +6,10 @@ compete with each other, and its size is the sum of theirs.
 
 What a plan says of a block depends on the block, on the question of its own turn and on the rules; never on a later
 turn, so that a message leaves in the same form in every later request (providers discount a prefix that they have
-seen). Context in a user's message has the question of its own turn, and keeps the form that it got for it. Two settings
-step out of this: `keep_recent`, which lets go of a turn once it is no longer recent, and `keep_shared`, which takes
-back, at the second question, what was shortened for the first, in context that stands before all turns.
+seen). Context in a user's message has the question of its own turn, and keeps the form that it got for it. So has
+context that stands before all turns, in a system message; where several turns lean on it, its step is only for those
+who know that it was taken at the first of them (`policies.cachesafe`). One setting steps out of this: `keep_recent`,
+which lets go of a turn once it is no longer recent, and so changes what providers have seen.
 """
 
 import re
@@ -31,6 +32,7 @@ PINNED = "cache-pinned"
 RECENT = "recent turn"
 BLIND = "no question"
 
+_BLIND_KINDS = (Kind.HISTORY, Kind.DEMONSTRATION)  # shortened without their question: the same for all of them
 _READ = 8000  # characters
 _SENTENCE = 30  # characters of a sentence at least: fewer are a label or a value; scripts without spaces pass too
 _MOSTLY = 0.7
@@ -42,10 +44,11 @@ class Rule:
     """What becomes of one kind.
 
     `ranges`: budgets by size of the block, in tokens. `min_tokens`: smaller blocks stay. `keep_recent`: so many of the
-    newest turns stay whole. `keep_shared`: context before all turns (in a system message) stays where several user
-    turns lean on it, since what the second needs may be what the first did not. `keep_blind`: nothing is dropped where
-    the turn has no question to drop by. These two hold back lossy budgets only. `roles`: only messages of these roles
-    are touched; empty: all. `reorder`: documents may be put into the order that the compressor asks for.
+    newest turns stay whole. `keep_shared`: what is asked of again and again stays, since the next question may need
+    what the last one did not: context before all turns (in a system message) that several turns lean on, and material
+    that other requests bring for other questions. `keep_blind`: nothing is dropped where the turn has no question to
+    drop by. These two hold back lossy budgets only. `roles`: only messages of these roles are touched; empty: all.
+    `reorder`: documents may be put into the order that the compressor asks for.
     """
 
     compressor: str
@@ -78,6 +81,7 @@ class RulePolicy:
         is prose (passages that a search tool found) follows the rule for context."""
         reasons = [segment.guard or PROTECTED if not segment.may_change else KEPT for segment in segments]
         steps: list[Step] = []
+        pinned: list[Step] = []
         turns = min((s.message for s in segments if s.role not in ("system", "developer")), default=0)
         for block in _blocks(segments):
             shared = segments[block[0]].message < turns and segments[block[0]].questions > 1
@@ -85,8 +89,8 @@ class RulePolicy:
             for index in block:
                 reasons[index] = reason
             if step:
-                steps.append(step)
-        return Plan(tuple(steps), tuple(reasons))
+                (pinned if reason == PINNED else steps).append(step)
+        return Plan(tuple(steps), tuple(reasons), tuple(pinned))
 
     def _decide(self, segments: Sequence[Segment], block: tuple[int, ...], shared: bool) -> tuple[str, Step | None]:
         first, last = segments[block[0]], segments[block[-1]]
@@ -99,10 +103,12 @@ class RulePolicy:
             return SHORT, None
         if budget is None:
             return KEPT, None
-        if reason := _held(rule, first, budget, shared):
+        reason = _held(rule, first, budget, shared)
+        if reason not in ("", PINNED):
             return reason, None
         where = (first.field, first.start, last.end, block)
-        return PLANNED, Step(*where, rule.compressor, budget, first.question, rule.reorder)
+        recognise = rule.keep_shared and lossy(budget) and first.kind not in _BLIND_KINDS
+        return reason or PLANNED, Step(*where, rule.compressor, budget, first.question, rule.reorder, recognise)
 
     def _rule(self, segment: Segment) -> Rule | None:
         rule = self.rules.get(segment.kind)
@@ -128,9 +134,9 @@ def _held(rule: Rule, segment: Segment, budget: Budget, shared: bool) -> str:
         return RECENT
     if not lossy(budget):
         return ""
-    if shared and rule.keep_shared and segment.kind is Kind.CONTEXT:
-        return PINNED
-    return BLIND if rule.keep_blind and not segment.question.strip() else ""
+    if rule.keep_blind and not segment.question.strip():
+        return BLIND
+    return PINNED if shared and rule.keep_shared and segment.kind is Kind.CONTEXT else ""
 
 
 def _blocks(segments: Sequence[Segment]) -> Iterator[tuple[int, ...]]:

@@ -11,12 +11,11 @@ import httpx
 from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
-from proxy import recovering, sse, upstream
+from proxy import override, recovering, sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
-from proxy.override import asked, choose
 from proxy.pipeline import Asked, Pipeline
 from proxy.savings import Measured, Meter, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
@@ -134,7 +133,7 @@ class Exchange:
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
-        policy = choose(self.settings.policies.get(self.route.policy), asked(headers))
+        policy = override.choose(self.settings.policies.get(self.route.policy), override.asked(headers))
         if isinstance(policy, Measured):
             self.measured = policy
         elif coding := content_coding(headers):
@@ -146,7 +145,8 @@ class Exchange:
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
         assert self.route is not None
         tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
-        prepared = await self.parts.pipeline.prepare(body, policy, Asked(tenant, self.settings.compressors))
+        asked = Asked(tenant, self.settings.compressors, route=self.route.name)
+        prepared = await self.parts.pipeline.prepare(body, policy, asked)
         self.measured, self.damage = prepared.measured, prepared.damage
         return prepared.body
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from time import monotonic, perf_counter
 
@@ -16,11 +17,15 @@ from compressors.cancel import watched
 from compressors.damage import Damage
 from compressors.worker import Worker
 from policies.base import Mode, Policy, Recovers
+from policies.cachesafe import Market
 from proxy.chosen import called_for
 from proxy.loading import Compressors, Loading, is_neural, key_of
+from proxy.pace import Pace, Timed
+from proxy.recognised import Recognised, Seen
 from proxy.savings import Measured, Outcome
 from proxy.settings import Chosen, Compression, Settings
 from proxy.shorten import Abandoned, Shortened, Stages, shorten
+from proxy.sketch import Sketch
 from proxy.span_cache import Remembering, SpanCache
 from proxy.wire import UnknownShape, peek
 
@@ -50,17 +55,28 @@ class Asked:
     tenant: bytes = field(default=b"", repr=False)
     compressors: Mapping[str, Chosen] = field(default_factory=dict)
     until: float = inf
+    route: str = ""
 
 
 class Pipeline:
     """Runs bodies through their policies on a bounded set of threads. `load` stands in for the table of compressors;
-    settings of their own then count for nothing."""
+    settings of their own then count for nothing. `sketch`: what was seen before; None: nothing, by nobody else.
+    `market`: what input costs on a route for a model."""
 
-    def __init__(self, compression: Compression, load: Callable[[str], Compressor] | None = None) -> None:
+    def __init__(
+        self,
+        compression: Compression,
+        load: Callable[[str], Compressor] | None = None,
+        sketch: Sketch | None = None,
+        market: Callable[[str, str], Market] = lambda *_: Market(),
+    ) -> None:
         self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
         self.deadline = compression.deadline_ms / 1000  # seconds
         self._worker = Worker(compression.workers or WORKERS, compression.queue)
         self.cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
+        self._pace = Pace()
+        self._recognised = Recognised(sketch or Sketch(), self._pace)
+        self._market = market
 
     async def prepare(self, body: bytes, policy: Policy, asked: Asked = Asked()) -> Prepared:
         """The body to send. Never raises; on any trouble it is the very bytes that came."""
@@ -98,9 +114,18 @@ class Pipeline:
         return Prepared(body, Measured(outcome, reason, peek(body).model, stages=(("failed", spent),)))
 
     def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
+        seen = Seen(self._recognised, asked.tenant, partial(self._market, asked.route))
+        sent = False
         stages.lap("queue")
-        with watched(stages.alive, asked.until, asked.tenant):
-            result = shorten(body, policy, lambda name: self._use(name, asked), stages)
+        try:
+            with watched(stages.alive, asked.until, asked.tenant):
+                result = shorten(body, policy, lambda name: self._use(name, asked), stages, seen.settle)
+            sent = policy.mode is Mode.ON and stages.alive()
+        finally:
+            seen.left(sent)
+        return self._prepared(body, policy, result, stages)
+
+    def _prepared(self, body: bytes, policy: Policy, result: Shortened, stages: Stages) -> Prepared:
         measured = result.measured
         if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:
             measured = replace(measured, outcome=Outcome.AUDITED, reason="audit: the original was sent")
@@ -117,11 +142,12 @@ class Pipeline:
         """The compressor of this name, with what it found before where looking that up is quicker than finding it."""
         found = self._compressors.get(name, asked.compressors)
         use, settings = key_of(name, asked.compressors)
+        timed = Timed(found, name, self._pace)
         if self.cache is None or not (is_neural(found.compressor) or use in REMEMBERED):
-            return found
+            return timed
         version = found.compressor.version if is_neural(found.compressor) else ""
         whose = self.cache.digest(asked.tenant, use.encode(), settings, version.encode())
-        return Remembering(found, self.cache, whose)
+        return Remembering(timed, self.cache, whose)
 
     def missing(self, settings: Settings) -> tuple[str, ...]:
         """Why compressors that a route can call for cannot run now, one sentence each. Begins to load their models."""

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from compressors import tokenizers
 from policies.base import Recovers
 from proxy.app import App, create_app
 from proxy.check import Checked, check
 from proxy.chosen import runs_models
+from proxy.economy import Economy
 from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
@@ -23,9 +25,11 @@ from proxy.savings import Meter
 from proxy.server import listen
 from proxy.server import serve as run
 from proxy.settings import Compression, Settings
+from proxy.sketch import Sketch
 
 log = logging.getLogger("laconic")
 
+SEEN = ".seen"
 WORKERS_WITH_MODELS = 8
 """They mostly wait for the device, which computes what several of them bring in one go."""
 
@@ -34,11 +38,12 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    pipeline = Pipeline(threads(settings))
+    economy = Economy(lambda: current.current())
+    pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
     current = Current(settings, load, pipeline.settle)
     with ExitStack() as stack:
         try:
-            app = _app(current, pipeline, stack)
+            app = _app(current, pipeline, economy, stack)
             listener = stack.enter_context(listen(settings.host, settings.port))
         except (LedgerError, TelemetryError) as error:
             return _refused(str(error))
@@ -51,12 +56,12 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     return 0
 
 
-def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
+def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStack) -> App:
     """The app with its meters; what must be closed at the end goes onto the stack."""
     settings = current.current()
     told = telemetry(os.environ, current.current)
     stack.callback(told.close)
-    meters: list[Meter] = [*told.meters, LogMeter()]
+    meters: list[Meter] = [*told.meters, LogMeter(), economy]
     if settings.ledger is not None:
         ledger = open_ledger(settings.ledger)
         stack.callback(ledger.close)
@@ -72,6 +77,11 @@ def threads(settings: Settings) -> Compression:
     """The settings of compression, with a number of threads that suits what they will do where none is given."""
     workers = settings.compression.workers or (WORKERS_WITH_MODELS if runs_models(settings) else None)
     return replace(settings.compression, workers=workers)
+
+
+def sketch(settings: Settings) -> Sketch:
+    """What was seen of texts, beside the ledger; in memory where there is none."""
+    return Sketch(Path(settings.ledger + SEEN) if settings.ledger else None)
 
 
 def _reload(current: Current, pipeline: Pipeline) -> None:

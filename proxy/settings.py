@@ -45,7 +45,7 @@ class Upstream:
 class Compression:
     """`deadline_ms` covers queueing and computing; `workers` threads (None: as many as suit what they do), `queue`
     waiting tasks at most; `cache_mb` for what compressors found, 0: none is kept. `usd_per_second`: what a second of
-    compressing costs whoever runs this; `bypass_share`: of conversations that are sent as they come, to compare with."""
+    compressing costs whoever runs this; `bypass_share`: of conversations that are sent as they come, to compare."""
 
     deadline_ms: float = 1500.0
     workers: int | None = None

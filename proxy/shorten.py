@@ -87,10 +87,18 @@ def guarded(request: wire.ChatRequest) -> tuple[Segment, ...]:
     return protect.guard(segmentation.segment(request), protect.Facts(request.tools, answers))
 
 
-def shorten(body: bytes, policy: Policy, load: Callable[[str], Compressor], stages: Stages) -> Shortened:
+Settle = Callable[[Examined, Plan], Plan]
+"""What is left of a plan once it is known what its steps are worth."""
+
+
+def shorten(
+    body: bytes, policy: Policy, load: Callable[[str], Compressor], stages: Stages, settle: Settle | None = None
+) -> Shortened:
     """Raises `wire.UnknownShape`, `CompressionError`, and whatever a compressor raises."""
     examined = examine(body, stages)
     plan = policy.plan(examined.segments)
+    if settle:
+        plan = settle(examined, plan)
     stages.lap("plan")
     cuts = _cuts(plan, examined, load)
     stages.lap("compress")

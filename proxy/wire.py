@@ -61,7 +61,9 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A chat completions body. `source` is the body decoded as UTF-8; `tools`: names of the tools offered; `prose`:
-    nothing in it asks for answers whose text must not be touched (a schema, probabilities of tokens, citations)."""
+    nothing in it asks for answers whose text must not be touched (a schema, probabilities of tokens, citations).
+    `marked`: how many messages stand up to the last one with a `cache_control` mark, on it or in it; `cache_key`: the
+    `prompt_cache_key`."""
 
     source: str
     model: str
@@ -70,6 +72,8 @@ class ChatRequest:
     fields: tuple[Field, ...]
     tools: tuple[str, ...] = ()
     prose: bool = True
+    marked: int = 0
+    cache_key: str = ""
 
 
 class Peek(msgspec.Struct):
@@ -118,6 +122,7 @@ class _Walk(Walk):
     def __init__(self, source: str) -> None:
         super().__init__(source)
         self._fields: list[Field] = []
+        self._marked = 0
 
     def request(self) -> ChatRequest:
         body: dict[str, Any] = {}
@@ -142,6 +147,8 @@ class _Walk(Walk):
             fields=tuple(self._fields),
             tools=_function_names(body.get("tools")) or _function_names(body.get("functions")),
             prose=prose,
+            marked=self._marked,
+            cache_key=_text(body.get("prompt_cache_key")) or "",
         )
 
     def _message(self, index: int, at: int) -> Message:
@@ -151,12 +158,14 @@ class _Walk(Walk):
         texts: list[_Text | None] = []
         for key, start in self._members(at):
             if key == "content":
-                texts = self._content(start)
+                texts = self._content(start, index)
             else:
                 values[key] = self._value(start)
         role = values.get("role")
         if not isinstance(role, str):
             raise UnknownShape(f"message {index} has no role")
+        if values.get("cache_control") is not None:
+            self._marked = index + 1
         first = len(self._fields)
         self._fields += [Field(index, t[0], role, *t[1:]) for t in texts if t]
         return Message(
@@ -168,10 +177,10 @@ class _Walk(Walk):
             has_media=None in texts,
         )
 
-    def _content(self, at: int) -> list[_Text | None]:
+    def _content(self, at: int, message: int) -> list[_Text | None]:
         """The texts of one message's content; None for a part that is no text."""
         if self._source[at : at + 1] == "[":
-            return [self._part(part, start) for part, start in enumerate(self._elements(at))]
+            return [self._part(part, start, message) for part, start in enumerate(self._elements(at))]
         text = self._value(at)
         if isinstance(text, str):
             return [(None, text, at, self._end, "content")]
@@ -179,13 +188,15 @@ class _Walk(Walk):
             return []
         raise UnknownShape("the content of a message is neither text, parts nor null")
 
-    def _part(self, part: int, at: int) -> _Text | None:
+    def _part(self, part: int, at: int, message: int) -> _Text | None:
         kind: object = None
         texts: dict[str, _Text] = {}
         for key, start in self._members(at):
             value = self._value(start)
             if key == "type":
                 kind = value
+            elif key == "cache_control" and value is not None:
+                self._marked = message + 1
             elif isinstance(value, str):
                 texts[key] = (part, value, start, self._end, key)
         if not isinstance(kind, str) or kind not in _TEXT_PARTS:

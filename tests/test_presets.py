@@ -5,7 +5,6 @@ The replay tests hold "sent once, sent the same": what is done to a message must
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ import compressors
 from compressors.base import Budget, Rate, Threshold, Tokens
 from policies.base import Kind, Mode, Policy, Segment, Step
 from policies.budget import LOSSLESS, Range, lossy
+from policies.cachesafe import Form, Sight, settle
 from policies.presets import DEFAULT, PRESETS, TABLES, audited, lowered
 from policies.rules import Rule, RulePolicy
 from policies.tables import Complaint
@@ -182,20 +182,29 @@ def place(
     )
 
 
-def deeds(policy: Policy, segments: Sequence[Segment]) -> dict[int, list[Step]]:
-    """What a policy does to each message. Indexes of segments are no part of it: they say nothing about its form."""
-    done: dict[int, list[Step]] = {one.message: [] for one in segments}
-    for step in policy.plan(segments).steps:
+Deeds = dict[int, list[Step]]  # by message
+
+
+def deeds(policy: Policy, segments: Sequence[Segment], before: Deeds) -> Deeds:
+    """What a policy does to each message, for somebody who knows what was done `before`. Indexes of segments are no
+    part of it: they say nothing about its form."""
+    plan = policy.plan(segments)
+    known = {
+        step: Sight(Form.SHORT) for step in plan.pinned if replace(step, segments=()) in before.get(step.field, ())
+    }
+    done: Deeds = {one.message: [] for one in segments}
+    for step in settle(plan, segments, known).steps:
         done[step.field].append(replace(step, segments=()))
     return done
 
 
-def rewritten(policy: Policy, conversation: Sequence[list[Segment]]) -> list[tuple[list[Step], list[Step]]]:
-    """Each message that left in one form and in another one turn later: what was done to it, before and after."""
-    found = []
-    for earlier, later in pairwise(conversation):
-        before, after = deeds(policy, earlier), deeds(policy, later)
-        found += [(before[m], after[m]) for m in before if before[m] != after[m]]
+def rewritten(policy: Policy, conversation: Sequence[list[Segment]]) -> list[int]:
+    """The messages that left in one form and in another one in a later turn."""
+    found, before = [], Deeds()
+    for segments in conversation:
+        after = deeds(policy, segments, before)
+        found += [message for message in before if before[message] != after[message]]
+        before = after
     return found
 
 
@@ -205,32 +214,19 @@ conversations = st.builds(
 )
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("name", PRESETS)
 @given(conversation=conversations)
-def test_later_turns_change_no_message_but_shared_context(name: str, conversation: list[list[Segment]]) -> None:
-    """The one exception: context in the system message that was shortened for the first question goes whole once a
-    second one leans on it, and from then on."""
-    policy = PRESETS[name]
-    for before, after in rewritten(policy, conversation):
-        assert policy.rules[Kind.CONTEXT].keep_shared
-        assert after == []
-        assert all(step.field == 0 and lossy(step.budget) for step in before)
-
-
-@pytest.mark.parametrize("name", PRESETS)
-@given(conversation=conversations)
-def test_with_shared_context_compressed_later_turns_change_nothing(
-    name: str, conversation: list[list[Segment]]
-) -> None:
+def test_later_turns_change_no_message(name: str, keep: bool, conversation: list[list[Segment]]) -> None:
     preset = PRESETS[name]
-    rules = {kind: replace(rule, keep_shared=False) for kind, rule in preset.rules.items()}
+    rules = {kind: replace(rule, keep_shared=keep) for kind, rule in preset.rules.items()}
     assert rewritten(replace(preset, rules=rules), conversation) == []
 
 
-def test_shared_context_is_rewritten_once() -> None:
-    conversation = bodies(5000, [Turn(0, 0, 700)] * 4)
-    assert len(rewritten(PRESETS["balanced"], conversation)) == 1
-    assert rewritten(PRESETS["aggressive"], conversation) == []
+def test_context_before_all_turns_is_whole_for_those_who_do_not_know_its_first_form() -> None:
+    policy, (first, second) = PRESETS["balanced"], bodies(5000, [Turn(0, 0, 700)] * 2)
+    assert [len(deeds(policy, segments, {})[0]) for segments in (first, second)] == [1, 0]
+    assert len(deeds(policy, second, deeds(policy, first, {}))[0]) == 1
 
 
 def test_keeping_recent_turns_rewrites_them_later() -> None:

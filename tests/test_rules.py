@@ -40,7 +40,7 @@ def test_documents_of_one_block_share_one_budget() -> None:
     """From the first's start to the last's end, over the titles between them; its size is the sum of theirs."""
     documents = row((Kind.CONTEXT, 80), (Kind.OTHER, 3), (Kind.CONTEXT, 80), (Kind.CONTEXT, 80), (Kind.OTHER, 3))
     plan = POLICY.plan(documents)
-    assert plan.steps == (Step(0, 0, 40, (0, 2, 3), "lexical", Rate(0.5), "why?"),)
+    assert plan.steps == (Step(0, 0, 40, (0, 2, 3), "lexical", Rate(0.5), "why?", recognise=True),)
     assert plan.reasons == ("planned", "kept by policy", "planned", "planned", "kept by policy")
 
 

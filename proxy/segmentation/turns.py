@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from policies.base import Kind, Segment
+from policies.protect import MATERIAL
 from proxy.segmentation import labels, sentences
 from proxy.segmentation.documents import Piece, documents
 from proxy.segmentation.labels import Meaning
@@ -28,8 +29,9 @@ _RETURNED = re.compile(
 _WRAPPED = re.compile(r"\s*<([A-Za-z_][\w.-]{0,40})(?:\s[^<>\n]{0,200})?>")
 _FIRST_LABEL = re.compile(r"\s*(\[\[[^\]\n]{1,60}\]\]|<[\w-]{1,40}>|#{1,4} [^\n]{1,60}|[^\W\d_][^:：\n]{0,30}[:：])")
 _LONGEST_QUESTION = 4000
-_LONGEST_EXAMPLE = 700
+_LONGEST_EXAMPLE = 300
 _LEAST_ATTACHED = 300
+FIXED = "too short"  # to be told from an example
 _SYSTEM = ("system", "developer")
 _FEW_LINES = 6  # a part with more has a structure of its own
 
@@ -44,6 +46,7 @@ class _Thread:
     observed: frozenset[int]
     printed: frozenset[int]  # system messages that hold what a program printed, for the assistant who ran it
     shown: frozenset[int]
+    fixed: frozenset[int]  # never touched: they are such examples, or may turn out to be
     aside: frozenset[int]  # said by other named participants than the one who spoke last
     asked: int  # the first message of a user: an answer that stands before it is the template's
 
@@ -82,11 +85,12 @@ def _thread(request: ChatRequest) -> _Thread:
         for i, role in enumerate(roles)
         if role in _SYSTEM and "assistant" in roles[max(0, i - 1) : i] and "```" in texts[i] and fenced(texts[i])
     )
-    shown = _shown(request, texts)
+    named = _named(request)
+    alike, fixed = _alike(request, texts, named)
     turn: list[int] = []
     count, answered = 0, True
     for i, role in enumerate(roles):
-        if role == "user" and i not in observed and i not in shown:
+        if role == "user" and i not in observed and i not in named:
             count += answered
             answered = False
         elif role not in ("user", *_SYSTEM):
@@ -96,7 +100,8 @@ def _thread(request: ChatRequest) -> _Thread:
         if i not in printed | observed and roles[i] in _SYSTEM and roles[i + 1] in (*_SYSTEM, "user"):
             turn[i] = turn[i + 1]
     first = roles.index("user") if "user" in roles else 0
-    return _Thread(tuple(max(t, 0) for t in turn), max(count, 1), observed, printed, shown, _aside(request), first)
+    turns = tuple(max(t, 0) for t in turn)
+    return _Thread(turns, max(count, 1), observed, printed, named | alike, fixed, _aside(request), first)
 
 
 def _wrapped(text: str) -> bool:
@@ -112,23 +117,32 @@ def _aside(request: ChatRequest) -> frozenset[int]:
     return frozenset(i for i, name in spoken if name and spoken[-1][0] != i and name != spoken[-1][1])
 
 
-def _shown(request: ChatRequest, texts: list[str]) -> frozenset[int]:
-    """Messages that show how it is done: named so, or the pairs at the beginning that are cut to one pattern.
+def _named(request: ChatRequest) -> frozenset[int]:
+    return frozenset(i for i, m in enumerate(request.messages) if (m.name or "").startswith("example"))
 
-    Pairs are compared with what stands before them alone, and only short ones count: in a conversation that goes on,
-    the messages that turn out to be alike are too short to have been shortened."""
-    named = frozenset(i for i, m in enumerate(request.messages) if (m.name or "").startswith("example"))
-    spoken = [i for i, m in enumerate(request.messages) if m.role not in ("system", "developer") and i not in named]
+
+def _alike(request: ChatRequest, texts: list[str], named: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
+    """The pairs of messages at the beginning that are short and cut to one pattern, which show how it is done; and all
+    messages that are such a pair or may turn out to be one.
+
+    A conversation that goes on may look like that, too. So they count as turns like any other, and whatever may once
+    belong to such a pair is never touched: a message leaves as it left before anybody knew."""
+    spoken = [i for i, m in enumerate(request.messages) if m.role not in _SYSTEM and i not in named]
+    sizes = [sum(len(request.fields[n].text) for n in m.fields) for m in request.messages]
     pairs: list[tuple[int, int]] = []
     for u, a in zip(spoken[0:-1:2], spoken[1:-1:2], strict=False):
         roles = (request.messages[u].role, request.messages[a].role)
-        if roles != ("user", "assistant") or max(len(texts[u]), len(texts[a])) > _LONGEST_EXAMPLE:
+        called = request.messages[a].tool_calls or not texts[a]  # nothing is shown by a call whose result follows
+        if roles != ("user", "assistant") or called or max(sizes[u], sizes[a]) > _LONGEST_EXAMPLE:
             break
         asked, answers = [texts[i] for i, _ in (*pairs, (u, a))], [texts[i] for _, i in (*pairs, (u, a))]
         if not (_same_label(asked) or _same_form(answers)):
             break
         pairs.append((u, a))
-    return named if len(pairs) < 2 else named | frozenset(i for pair in pairs for i in pair)
+    found = frozenset(i for pair in pairs for i in pair)
+    following = spoken[2 * len(pairs) : 2 * len(pairs) + 1]
+    perhaps = found | {i for i in following if sizes[i] <= _LONGEST_EXAMPLE}
+    return (found if len(pairs) > 1 else frozenset()), perhaps
 
 
 def _same_label(texts: list[str]) -> bool:
@@ -276,5 +290,6 @@ def _segment(index: int, field: Field, piece: Piece, thread: _Thread, asked: _As
         kind = Kind.HISTORY
     return Segment(
         index, field.message, field.part, piece.start, piece.end, kind, field.role, text,
-        document=piece.document, question=question, questions=last - turn + 1, turn=last - turn, guard=piece.guard,
+        document=piece.document, question=question, questions=last - turn + 1, turn=last - turn,
+        guard=piece.guard or (FIXED if field.message in thread.fixed and kind in MATERIAL else ""),
     )  # fmt: skip

@@ -1,0 +1,157 @@
+"""What the real pipeline does with texts that come again: for other questions, in other conversations, marked."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from layouts import PASSAGES, RULES, system, user
+
+from policies.cachesafe import Market
+from policies.presets import TABLES
+from policies.written import build
+from proxy.pipeline import Asked, Pipeline, Prepared
+from proxy.savings import Outcome
+from proxy.settings import Compression
+from proxy.sketch import Sketch
+
+WORDS = build({"words": {"extends": "balanced", "context": {"compressor": "lexical"}}}, TABLES, [])["words"]
+LONG = "\n\n".join(f"[{n}] {text}" for n, text in enumerate([*PASSAGES, *(p[::-1].title() for p in PASSAGES)], 1))
+FIRST, SECOND = "May a child ride in the box of the bike?", "What does the voucher at the counter pay for?"
+PINNED = "cache-pinned: asked of again and again"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1e9
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pipeline(clock: Clock) -> Iterator[Pipeline]:
+    with_memory = Pipeline(Compression(20_000, bypass_share=0), sketch=Sketch(now=clock))
+    yield with_memory
+    with_memory.close()
+
+
+def asking(question: str, documents: str = LONG, **more: Any) -> list[dict[str, Any]]:
+    return [system(RULES), user(f"Context:\n{documents}\n\nQuestion: {question}") | more]
+
+
+def prepare(pipeline: Pipeline, messages: list[dict[str, Any]], tenant: bytes = b"anna", **more: Any) -> Prepared:
+    raw = json.dumps({"model": "gpt-5", "messages": messages} | more).encode()
+    return asyncio.run(pipeline.prepare(raw, WORDS, Asked(tenant)))
+
+
+def outcome(prepared: Prepared) -> str:
+    return prepared.measured.reason or prepared.measured.outcome.value
+
+
+def test_a_text_that_comes_again_for_another_question_is_left_to_the_providers_cache(pipeline: Pipeline) -> None:
+    first = prepare(pipeline, asking(FIRST))
+    assert outcome(first) == "compressed"
+    assert outcome(prepare(pipeline, asking(SECOND))) == PINNED
+    assert prepare(pipeline, asking(FIRST)).body == first.body
+
+
+def test_somebody_elses_text_is_his_business(pipeline: Pipeline) -> None:
+    prepare(pipeline, asking(FIRST))
+    assert outcome(prepare(pipeline, asking(SECOND), b"ben")) == "compressed"
+
+
+def test_so_is_one_behind_another_beginning(pipeline: Pipeline) -> None:
+    """No provider could have it in its cache."""
+    prepare(pipeline, asking(FIRST))
+    assert outcome(prepare(pipeline, [system("Be brief."), *asking(SECOND)[1:]])) == "compressed"
+
+
+def test_a_short_beginning_is_in_nobodys_cache(pipeline: Pipeline) -> None:
+    prepare(pipeline, asking(FIRST, PASSAGES[0] + PASSAGES[1]))
+    assert outcome(prepare(pipeline, asking(SECOND, PASSAGES[0] + PASSAGES[1]))) == "compressed"
+
+
+def test_after_a_while_the_cache_is_cold(pipeline: Pipeline, clock: Clock) -> None:
+    prepare(pipeline, asking(FIRST))
+    clock.seconds += 20 * 60
+    assert outcome(prepare(pipeline, asking(SECOND))) == "compressed"
+
+
+def test_an_application_whose_texts_come_again_is_known_by_and_by(pipeline: Pipeline) -> None:
+    texts = [f"{n}. {LONG}" for n in range(4)]
+    seen = [outcome(prepare(pipeline, asking(question, text))) for text in texts for question in (FIRST, SECOND, RULES)]
+    assert seen[:3] == ["compressed", PINNED, PINNED]
+    assert seen[-3:] == [PINNED] * 3
+
+
+def test_one_that_brings_new_texts_is_not_held_back_by_a_few_that_come_again(pipeline: Pipeline) -> None:
+    for n in range(6):
+        assert outcome(prepare(pipeline, asking(FIRST, f"{n}. {LONG}"))) == "compressed"
+    prepare(pipeline, asking(SECOND, f"0. {LONG}"))
+    assert outcome(prepare(pipeline, asking(SECOND, f"7. {LONG}"))) == "compressed"
+
+
+@pytest.mark.parametrize("where", ["message", "part"])
+def test_what_the_caller_marks_for_the_cache_is_not_shortened_for_a_question(pipeline: Pipeline, where: str) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    [rules, asked] = asking(FIRST)
+    part = {"type": "text", "text": asked["content"]}
+    marked = asked | mark if where == "message" else asked | {"content": [part | mark]}
+    assert outcome(prepare(pipeline, [rules, marked])) == PINNED
+    assert outcome(prepare(pipeline, [rules | mark, *asking(FIRST, f"0. {LONG}")[1:]])) == "compressed"
+
+
+def test_requests_with_other_cache_keys_do_not_share_a_cache(pipeline: Pipeline) -> None:
+    prepare(pipeline, asking(FIRST), prompt_cache_key="a")
+    assert outcome(prepare(pipeline, asking(SECOND), prompt_cache_key="b")) == "compressed"
+    assert outcome(prepare(pipeline, asking(RULES), prompt_cache_key="a")) == PINNED
+
+
+def test_in_a_conversation_the_form_stays_whatever_others_ask(pipeline: Pipeline) -> None:
+    first = prepare(pipeline, asking(FIRST))
+    whole = prepare(pipeline, asking(SECOND))
+    for begun, question in ((first, FIRST), (whole, SECOND)):
+        later = [*asking(question), {"role": "assistant", "content": "Yes."}, user("Why?")]
+        sent = json.loads(prepare(pipeline, later).body)["messages"]
+        assert sent[:2] == json.loads(begun.body)["messages"]
+
+
+def test_chats_about_one_document_teach_that_it_is_needed_whole(pipeline: Pipeline) -> None:
+    """Context in a system message: cut for its first question in the first such conversation, and in no later one."""
+    chats = [[system(f"{RULES}\n\n# Documents\n\n{LONG} The bike {n} is new."), user(FIRST)] for n in range(4)]
+    later = [
+        {"role": "assistant", "content": "Yes."},
+        user(SECOND),
+        {"role": "assistant", "content": "Soup."},
+        user("And?"),
+    ]
+    opened = []
+    for chat in chats:
+        opened.append(outcome(prepare(pipeline, chat)))
+        for end in (2, 4):
+            prepare(pipeline, [*chat, *later[:end]])
+    assert opened[0] == "compressed"
+    assert opened[-1] == PINNED
+
+
+def test_a_compressor_that_costs_more_than_it_saves_is_spared() -> None:
+    dear = Market(usd=2e-8, usd_per_second=10.0)
+    pipeline = Pipeline(Compression(20_000, bypass_share=0), market=lambda route, model: dear)
+    prepare(pipeline, asking(FIRST, "0. " + LONG))  # only now it is known how long that takes
+    assert outcome(prepare(pipeline, asking(FIRST))) == "costs more than it saves"
+    pipeline.close()
+
+
+def test_a_body_that_left_whole_for_a_deadline_is_shortened_when_it_is_sent_again(clock: Clock) -> None:
+    pipeline = Pipeline(Compression(0.001, bypass_share=0), sketch=Sketch(now=clock))
+    assert prepare(pipeline, asking(FIRST)).measured.outcome is Outcome.FAILED_OPEN
+    pipeline.deadline = 20.0
+    assert outcome(prepare(pipeline, asking(FIRST))) == "compressed"
+    pipeline.close()
