@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-
 QUEUE = "queue"  # the stage in which a request waits for a thread
 
 

@@ -2,8 +2,9 @@
 
 Conversations were drawn, not requests, so conversations are what is independent. In each arm a ratio of totals is
 estimated (USD for each text token before compression; output tokens for each request), its variance by leaving out one
-conversation after the other: the jackknife of a ratio (Cochran, Sampling Techniques, 3rd ed., section 6.17), which errs
-to the wide side in small arms. Intervals are Welch's: Student's t, the degrees of freedom after Satterthwaite (1946).
+conversation after the other: the jackknife of a ratio (Cochran, Sampling Techniques, 3rd ed., section 6.17). Intervals
+are Welch's, with Student's t and degrees of freedom after Satterthwaite (1946). An arm counts as many conversations as
+equally long ones would weigh (Kish, 1965; for clusters: Carter, Schnepel and Steigerwald, 2017): few long ones are few.
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-ENOUGH = 20
+ENOUGH = 30
 """Conversations that each arm must have: with fewer, one that is unlike the others makes what interval it likes."""
 LEVEL = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -96,7 +98,7 @@ def compare(strata: Sequence[Stratum]) -> Trial:
 
 def student(level: float, degrees: float) -> float:
     """How many standard errors reach `level` of Student's t to both sides. The expansion of Abramowitz and Stegun,
-    26.7.5: from 5 degrees of freedom on right to a hundredth."""
+    26.7.5: right to one percent from 3 degrees of freedom on, too small below."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
@@ -128,22 +130,28 @@ def _compared(strata: Sequence[Stratum], above: int, below: int, per: float = 1)
     able = [s for s in strata if s.enough]
     used = able or strata
     sizes = [s.treated.sum(below) for s in used]
-    size = sum(sizes)
     if not used or not all(len(s.treated) and len(s.bypass) for s in used):
         return Compared(None, None, None, None)
-    treated = sum(s.treated.sum(above) for s in used) / size
-    bypass = sum(n * s.bypass.sum(above) / s.bypass.sum(below) for n, s in zip(sizes, used, strict=True)) / size
-    if not able:
-        return Compared(per * treated, per * bypass, None, None)
-    total = _Value(0)
-    for n, s in zip(sizes, used, strict=True):
-        difference = _ratio(s.treated, above, below).plus(_ratio(s.bypass, above, below).times(-1))
-        total = total.plus(difference.times(n))
-    return Compared(per * treated, per * bypass, total.times(per / size).estimate(), total.estimate())
+    ratio = _ratio if able else _plain
+    treated, bypass = _Value(0), _Value(0)  # what was treated, as it was, and as it would have been
+    for size, s in zip(sizes, used, strict=True):
+        treated = treated.plus(ratio(s.treated, above, below).times(size))
+        bypass = bypass.plus(ratio(s.bypass, above, below).times(size))
+    one = per / sum(sizes)
+    total = treated.plus(bypass.times(-1))
+    change = (total.times(one).estimate(), total.estimate()) if able else (None, None)
+    return Compared(treated.value * one, bypass.value * one, *change)
+
+
+def _plain(arm: Arm, above: int, below: int) -> _Value:
+    return _Value(arm.sum(above) / arm.sum(below))
 
 
 def _ratio(arm: Arm, above: int, below: int) -> _Value:
     a, b = arm.totals[:, above], arm.totals[:, below]
     without = (a.sum() - a) / (b.sum() - b)
-    variance = (len(arm) - 1) / len(arm) * float(np.square(without - without.mean()).sum())
-    return _Value(float(a.sum() / b.sum()), ((variance, len(arm) - 1),))
+    n = len(arm)
+    value = n * a.sum() / b.sum() - (n - 1) * without.mean()  # a plain ratio is biased by 1 / n
+    variance = (n - 1) / n * np.square(without - without.mean()).sum()
+    as_many = b.sum() ** 2 / np.square(b).sum()
+    return _Value(float(value), ((float(variance), max(float(as_many) - 1, 1)),))

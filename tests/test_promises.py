@@ -348,7 +348,7 @@ def test_the_bill_is_the_providers_and_an_unpriced_model_is_not_free(
     assert record.usage
     assert record.usage.input == USAGE["prompt_tokens"] != record.measured.tokens_after
     assert record.measured.estimated
-    assert record.saved_usd is None
+    assert record.money.gross is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
