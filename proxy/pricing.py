@@ -33,8 +33,12 @@ class Price:
         """USD that this many input tokens would have cost, had none of them been cached."""
         return tokens * self.input / _MILLION
 
+    def cost(self, usage: Usage) -> float | None:
+        """USD for what the upstream says it billed; None where a count or a price that matters is not known."""
+        return self.bill(usage).total
+
     def bill(self, usage: Usage) -> Bill:
-        """USD for what the upstream says it billed; None where a count or a price that matters is not known.
+        """The same by kind of token.
 
         Cached and written tokens are taken to be among `usage.input`, as OpenAI reports them; where they are more than
         that, the input's cost is unknown. Tokens without a price apart are among the uncached ones."""

@@ -18,7 +18,7 @@ from proxy.savings import Usage
 BOUND = 1024 * 1024
 """Bytes of one answer, one event, or of what one piece may unpack to."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # more would fit into no sum
 
 
 class _Details(msgspec.Struct):

@@ -17,7 +17,7 @@ from proxy.app import create_app
 from proxy.pipeline import Pipeline
 from proxy.savings import Savings
 from proxy.server import running
-from proxy.settings import Limits, Settings, Timeouts, Upstream
+from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
 
 
 @dataclass
@@ -75,10 +75,11 @@ class Service:
     def start(
         self, upstream: str, policy: str = "off", timeouts: Timeouts | None = None, limits: Limits | None = None
     ) -> str:
-        """One route to one upstream, with the presets as policies."""
+        """One route to one upstream, with the presets as policies; no conversation is drawn to bypass them."""
         destination = Upstream("fake", upstream, timeouts=timeouts or Timeouts())
         routes = (Route("default", "fake", policy),)
-        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits())
+        compression = Compression(bypass_share=0)
+        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits(), compression=compression)
         pipeline = Pipeline(settings.compression)
         pipeline.settle(settings)  # every model loaded, as behind a load balancer that asks `/readyz`
         return self.start_with(settings, pipeline)

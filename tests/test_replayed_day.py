@@ -45,9 +45,14 @@ class Books:
     def answer(self, request: Request) -> Script:
         route = request.target.split("/")[1]
         if not request.target.endswith("/chat/completions"):
-            usage = {"prompt_tokens": 5, "total_tokens": 5}
             self.said[route, ""].update({"input": 5, "unpriced": 1})
-            return (whole(json.dumps({"object": "list", "data": [], "usage": usage}).encode()),)
+            return (
+                whole(
+                    json.dumps(
+                        {"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}
+                    ).encode()
+                ),
+            )
         body = request.json()
         model = "" if ROUTES[route] == "off" else body["model"]  # what is off is not read, so we know no model
         page = self.said[route, model]
@@ -61,8 +66,8 @@ class Books:
             page["unsaid"] += 1
         else:
             details: dict[str, int] = usage["prompt_tokens_details"]
-            page.update(input=usage["prompt_tokens"], output=usage["completion_tokens"])
-            page.update(cached=details["cached_tokens"], written=details.get("cache_write_tokens", 0), answers=1)
+            page.update(Counter(input=usage["prompt_tokens"], output=usage["completion_tokens"], answers=1))
+            page.update(Counter(cached=details["cached_tokens"], written=details.get("cache_write_tokens", 0)))
             page["unpriced"] += model not in PRICED
         return self.script(body, fate, usage if heard else None)
 

@@ -100,6 +100,8 @@ def test_an_event_of_endless_data_lines_is_let_go() -> None:
         ({}, Usage()),
         ({"prompt_tokens": "seven"}, None),
         ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": 2**63}, None),
+        ({"prompt_tokens": 10**400}, None),
         (None, None),
         ([], None),
     ],
