@@ -65,6 +65,10 @@ def told() -> Told:
     return Told()
 
 
+UNDRAWN = Compression(bypass_share=0)
+"""No conversation is drawn to bypass compression: a test must not hang on the draw of its text."""
+
+
 @dataclass
 class Service:
     """Starts the real app in threads; every start gives a base URL without a path."""
@@ -75,17 +79,16 @@ class Service:
     def start(
         self, upstream: str, policy: str = "off", timeouts: Timeouts | None = None, limits: Limits | None = None
     ) -> str:
-        """One route to one upstream, with the presets as policies; no conversation is drawn to bypass them."""
+        """One route to one upstream, with the presets as policies."""
         destination = Upstream("fake", upstream, timeouts=timeouts or Timeouts())
         routes = (Route("default", "fake", policy),)
-        compression = Compression(bypass_share=0)
-        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits(), compression=compression)
+        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits(), compression=UNDRAWN)
         pipeline = Pipeline(settings.compression)
         pipeline.settle(settings)  # every model loaded, as behind a load balancer that asks `/readyz`
         return self.start_with(settings, pipeline)
 
     def start_with(self, settings: Settings, pipeline: Pipeline | None = None) -> str:
-        app = create_app(lambda: settings, pipeline or Pipeline(settings.compression), (self.told,))
+        app = create_app(lambda: settings, pipeline or Pipeline(UNDRAWN), (self.told,))
         return self.stack.enter_context(running(app, settings.limits))
 
 
