@@ -105,7 +105,8 @@ class Prices:
 
     def money(self, measured: Measured, usage: Usage | None) -> Money:
         """All that is known of one request's money. An original that went upstream saved nothing, and that is known."""
-        found = price(measured.model, self.overrides) if measured.model else None
+        model = measured.model or (usage.model if usage else "")  # of a body that was not read, the answer tells
+        found = price(model, self.overrides) if model else None
         bill = found.bill(usage) if found and usage else Bill()
         seconds = measured.computing_seconds
         compressor = None if seconds is None else seconds * self.usd_per_second

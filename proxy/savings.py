@@ -18,12 +18,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the upstream billed them. None: not said (never 0 for unknown)."""
+    """Token counts as the upstream billed them. None: not said (never 0 for unknown). `model`: what it says answered,
+    empty where it does not."""
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     cache_write: int | None = None
+    model: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

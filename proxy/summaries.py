@@ -7,9 +7,9 @@ from pathlib import Path
 from sqlite3 import Connection, DatabaseError, Row
 from typing import Literal
 
-from proxy.comparison import strata
+from proxy.comparison import Place, strata
 from proxy.ledger import LedgerError, read_only
-from proxy.trial import Trial, compare
+from proxy.trial import Stratum, Trial, compare
 
 By = Literal["route", "model", "day"]
 _KEYS: Mapping[By, str] = {"route": "route", "model": "model", "day": "date(at, 'unixepoch')"}
@@ -155,11 +155,12 @@ def summarise(path: Path, by: By, since: float = 0.0, until: float = float("inf"
         connection.row_factory = Row
         try:
             connection.execute("BEGIN")  # one snapshot for all queries, while others write
-            groups = _summaries(connection, _KEYS[by], " GROUP BY 1 ORDER BY 1", period)
-            (total,) = _summaries(connection, "'total'", "", period)
+            held = strata(connection, "''", period)
+            parts = strata(connection, _KEYS[by], period) if by == "day" else held
+            groups = _summaries(connection, _KEYS[by], " GROUP BY 1 ORDER BY 1", period, _by(by, parts))
+            (total,) = _summaries(connection, "'total'", "", period, {"total": list(held.values())})
             reasons = connection.execute(_REASONS, period).fetchall()
             segments = connection.execute(_SEGMENTS, period).fetchall()
-            held = strata(connection, "'total'", period)
         except DatabaseError as error:
             raise LedgerError(f"{path} is damaged: {error}") from error
     return Report(
@@ -172,13 +173,18 @@ def summarise(path: Path, by: By, since: float = 0.0, until: float = float("inf"
     )
 
 
-def _summaries(connection: Connection, key: str, grouped: str, period: Mapping[str, float]) -> tuple[Summary, ...]:
+def _by(by: By, found: Mapping[Place, Stratum]) -> Mapping[str, list[Stratum]]:
+    groups: dict[str, list[Stratum]] = {}
+    for place, stratum in found.items():
+        groups.setdefault(place[("day", "route", "model").index(by)], []).append(stratum)
+    return groups
+
+
+def _summaries(
+    connection: Connection, key: str, grouped: str, period: Mapping[str, float], held: Mapping[str, list[Stratum]]
+) -> tuple[Summary, ...]:
     milliseconds = {row["key"]: dict(row) for row in connection.execute(_QUANTILES.format(key=key), period)}
-    held = strata(connection, key, period)
     return tuple(
-        Summary(
-            **(row | milliseconds.get(row["key"], {})),
-            trial=compare([stratum for place, stratum in held.items() if place[0] == row["key"]]),
-        )
+        Summary(**(row | milliseconds.get(row["key"], {})), trial=compare(held.get(row["key"], [])))
         for row in map(dict, connection.execute(_COUNTS.format(key=key) + grouped, period))
     )

@@ -125,6 +125,13 @@ def test_net_is_what_was_removed_at_the_mix_of_prices_of_the_requests_own_input(
     assert money.net == (None if net is None else pytest.approx(net - 0.01))
 
 
+def test_the_answer_names_the_model_of_a_request_that_was_not_read() -> None:
+    unread, read = Measured(Outcome.BYPASSED), Measured(Outcome.UNTOUCHED, model="nobody-knows")
+    usage = Usage(1_000_000, 0, 0, 0, "gpt-5.6-2026-03-01")
+    assert Prices().money(unread, usage).bill.total == 4.0
+    assert Prices().money(read, usage).bill.total is None, "what was asked for goes before what is answered"
+
+
 def test_what_compressing_for_nothing_cost_is_a_loss_that_is_known_without_a_usage() -> None:
     measured = Measured(Outcome.UNTOUCHED, model="nobody-knows", stages=(("parse", 1000.0),))
     assert Prices(usd_per_second=0.25).money(measured, None) == Money(0.0, -0.25, 0.25)

@@ -37,25 +37,30 @@ BLOCK = 64  # characters of a prompt that are cached together
 
 @dataclass
 class Books:
-    """What a provider billed and said, by route and model: counts of tokens, and of answers that did not say."""
+    """What a provider billed and said, by route, the model that the ledger has (none where the request is not read) and
+    the model that answered: counts of tokens, and of answers that did not say."""
 
-    said: defaultdict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    said: defaultdict[tuple[str, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     cache: set[tuple[str, str]] = field(default_factory=set)
 
     def answer(self, request: Request) -> Script:
         route = request.target.split("/")[1]
         if not request.target.endswith("/chat/completions"):
-            self.said[route, ""].update({"input": 5, "unpriced": 1})
+            self.said[route, "", "embedder"].update({"input": 5, "unpriced": 1})
             return (
                 whole(
                     json.dumps(
-                        {"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}
+                        {
+                            "object": "list",
+                            "data": [],
+                            "model": "embedder",
+                            "usage": {"prompt_tokens": 5, "total_tokens": 5},
+                        }
                     ).encode()
                 ),
             )
         body = request.json()
-        model = "" if ROUTES[route] == "off" else body["model"]  # what is off is not read, so we know no model
-        page = self.said[route, model]
+        page = self.said[route, "" if ROUTES[route] == "off" else body["model"], body["model"]]
         fate = body["metadata"]["fate"]
         if fate == "error":
             page["errors"] += 1
@@ -68,7 +73,7 @@ class Books:
             details: dict[str, int] = usage["prompt_tokens_details"]
             page.update(Counter(input=usage["prompt_tokens"], output=usage["completion_tokens"], answers=1))
             page.update(Counter(cached=details["cached_tokens"], written=details.get("cache_write_tokens", 0)))
-            page["unpriced"] += model not in PRICED
+            page["unpriced"] += body["model"] not in PRICED
         return self.script(body, fate, usage if heard else None)
 
     def usage(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +96,12 @@ class Books:
     def script(self, body: dict[str, Any], fate: str, usage: dict[str, Any] | None) -> Script:
         if not body.get("stream"):
             choice = {"index": 0, "message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}
-            return (whole(json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode()),)
+            answer = {"object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+            return (whole(json.dumps(answer).encode()),)
         begun = stream_head() + event(delta("Ye"))
         if fate == "cut":
             return (begun, 0.01, Act.RESET)
-        last = event({**delta(), "choices": [], "usage": usage}) if usage else b""
+        last = event({**delta(), "model": body["model"], "choices": [], "usage": usage}) if usage else b""
         return (begun + event(delta("s.")) + last + DONE + END,)
 
 
@@ -158,8 +164,8 @@ def dollars(books: Books, key: str, by: int) -> float:
     """What the provider's counts come to, in exact arithmetic and by another way than ours."""
     total = Fraction(0)
     for place, count in books.said.items():
-        if place[by] == key and place[1] in PRICED:
-            price = known()[place[1]]
+        if place[by] == key and place[2] in PRICED:
+            price = known()[place[2]]
             written = count["written"] if price.cache_write else 0
             rate = [Fraction(str(rate or 0)) for rate in (price.input, price.cached, price.cache_write, price.output)]
             plain = count["input"] - count["cached"] - written

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def test_what_it_took_and_what_failed_is_told(path: Path) -> None:
     assert line(cost, "rag") == ["rag", "2.5", "2.5", "0.003", "0.0001", "1", "0"]
     assert line(cost, "agents") == ["agents", "2.5", "2.5", "0.003", "0.0001", "0", "1"]
     assert line(cost, "files") == ["files", "-", "-", "-", "-", "0", "0"]
+
+
+def test_the_arms_are_compared_with_an_interval_where_there_are_enough(tmp_path: Path) -> None:
+    """40 conversations at 2 $ for 1,000 tokens and 0.5 $ of compressing are treated; 30 at 3 $ bypass it."""
+    kept = open_ledger(tmp_path / "ledger")
+    for n in range(74):
+        arm, usd = ("treated", 2.0) if n < 40 else ("bypass", 3.0)
+        measured = replace(compressed(), arm=arm, conversation=n.to_bytes(16))
+        money = Money(0.0, 0.0, 0.5, Bill(usd, 0.0, 0.0, 0.0))
+        kept.record(replace(entry(measured, "rag" if n < 70 else "agents"), money=money))
+    kept.close()
+    costs, answers = printed(tmp_path / "ledger").partition("Measured against")[2].split("Measured against them")
+    assert " ".join(line(costs, "rag")) == "rag gpt-4o 70 30 0 2.50000 3.00000 20.0000 (20.0000 to 20.0000)"
+    assert " ".join(line(costs, "agents")) == "agents gpt-4o 4 4 0 - - too few: 30 each are needed"
+    assert " ".join(line(costs, "total")) == "total 74 34 0 2.50000 3.00000 20.0000 (20.0000 to 20.0000)"
+    assert line(answers, "rag")[:4] == ["rag", "gpt-4o", "20.0", "20.0"]
 
 
 def test_no_figure_is_cut_off_in_a_narrow_terminal(path: Path) -> None:
