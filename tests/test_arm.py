@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conftest import Service
+from provider import Provider
+from raw import ask, chat
 from test_pipeline import BODY, Doing, Everything, half, raises, times_out
 
 from compressors import Compressor
 from policies.base import Mode
+from policies.presets import PRESETS
+from policies.routes import Route
 from proxy.arm import BYPASS, TREATED, assigned, digest
 from proxy.pipeline import Asked, Pipeline, Prepared
 from proxy.savings import Measured, Outcome
-from proxy.settings import Compression
+from proxy.settings import Compression, Settings, Upstream
 from proxy.wire import ChatRequest, parse
 
 RULES = {"role": "system", "content": "Answer from the context only."}
@@ -126,3 +131,27 @@ def test_there_is_no_trial_where_nothing_would_be_shortened_or_none_is_wanted() 
 def test_a_conversation_is_in_no_record_that_is_shown() -> None:
     measured = prepare(Doing(half), share=1.0).measured
     assert str(measured.conversation) not in repr(measured)
+
+
+def test_every_turn_of_a_conversation_stays_in_its_arm_whichever_worker_takes_it(
+    service: Service, fake: Provider
+) -> None:
+    """Two workers take turns; a bypassing conversation arrives as it was sent, each time."""
+    settings = Settings({"fake": Upstream("fake", fake.url)}, (Route("default", "fake", "aggressive"),), PRESETS)
+    pipelines = [Pipeline(Compression(10_000, bypass_share=0.5)) for _ in range(2)]
+    assert [pipeline.settle(settings) for pipeline in pipelines] == [(), ()]
+    workers = [service.start_with(settings, pipeline) for pipeline in pipelines]
+    context = " ".join(f"Pier {n} of the harbour has {n} cranes and a shed." for n in range(60))
+    sides = []
+    for n in range(8):
+        messages = [RULES, {"role": "user", "content": f"Context:\n{context}\n\nQuestion: How many has pier {n}?"}]
+        outcomes = []
+        for turn in range(3):
+            raw = json.dumps({"model": "gpt-4o", "messages": messages}).encode()
+            headers = dict(ask(workers[(n + turn) % 2], chat(raw, (b"authorization", b"Bearer k")))[1])
+            outcomes.append(headers[b"x-laconic-outcome"])
+            assert (fake.last.body == raw) is (headers.get(b"x-laconic-reason") == b"bypass arm")
+            messages += [ANSWER, MORE]
+        assert len(set(outcomes)) == 1, outcomes
+        sides.append(outcomes[0])
+    assert set(sides) == {b"compressed", b"audited"}
