@@ -6,7 +6,7 @@ from proxy.asgi import Receive, Scope, Send
 from proxy.endpoints import Gateway, Parts
 from proxy.pages import Health, Metrics, Readiness
 from proxy.pipeline import Pipeline
-from proxy.savings import Measured, Meter
+from proxy.savings import Measured, Meter, Money, Usage
 from proxy.settings import Settings
 from proxy.transport import Transport
 
@@ -57,10 +57,10 @@ def create_app(
     current: Callable[[], Settings],
     pipeline: Pipeline,
     meters: Sequence[Meter] = (),
-    price: Callable[[Measured], float | None] | None = None,
+    price: Callable[[Measured, Usage | None], Money] | None = None,
     render_metrics: Callable[[], tuple[bytes, str]] | None = None,
 ) -> App:
     """The service. `current` is asked once a request, so that each sees one version of the settings. `price` says what
-    the tokens that a request saved would have cost in USD, None where unpriced. `render_metrics` gives the text of
-    `/metrics` and its content type. The app closes the pipeline when the server stops, not the meters."""
+    a request cost and saved in USD. `render_metrics` gives the text of `/metrics` and its content type. The app closes
+    the pipeline when the server stops, not the meters."""
     return App(Parts(current, pipeline, Transport(), meters, price), render_metrics)

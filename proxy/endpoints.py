@@ -17,7 +17,7 @@ from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
 from proxy.pipeline import Asked, Pipeline
-from proxy.savings import Measured, Meter, Outcome, Savings, Usage
+from proxy.savings import Measured, Meter, Money, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 from proxy.wire import peek
 
@@ -27,13 +27,13 @@ PASSED = Measured(Outcome.PASSED, "not a chat completion")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the gateway is made of. `price` says what the removed tokens would have cost in USD, None where unpriced."""
+    """What the gateway is made of. `price` says what a request cost and saved in USD."""
 
     current: Callable[[], Settings]
     pipeline: Pipeline
     transport: httpx.AsyncBaseTransport
     meters: Sequence[Meter] = ()
-    price: Callable[[Measured], float | None] | None = None
+    price: Callable[[Measured, Usage | None], Money] | None = None
 
 
 class Gateway:
@@ -220,7 +220,7 @@ class Exchange:
             measured=self.measured,
             status=self.status,
             usage=self.usage,
-            saved_usd=price(self.measured) if price else None,
+            money=price(self.measured, self.usage) if price else Money(),
             first_byte_ms=self.first_byte_ms,
             total_ms=self._elapsed(),
             error=self.error,

@@ -44,6 +44,7 @@ class MetricsMeter:
         self._segments = counter("laconic.segments", "{segment}", "Segments of chat requests by what became of them")
         self._before = counter("laconic.tokens.before", "{token}", "Text tokens of the requests as they came")
         self._removed = counter("laconic.tokens.removed", "{token}", "Text tokens that did not go upstream")
+        self._cost = counter("laconic.compressor.cost", "{USD}", "What the seconds of compressing cost, in USD")
         self._compression = histogram(
             "laconic.compression.duration",
             "s",
@@ -73,6 +74,8 @@ class MetricsMeter:
         settings = self._current()
         model = _model_label(measured.model, settings)
         self._tokens(measured, route | model)
+        if savings.money.compressor is not None:
+            self._cost.add(savings.money.compressor, route | model)
         self._call(savings, CHAT | model | _address(savings, settings))
 
     def _tokens(self, measured: Measured, labels: Labels) -> None:
@@ -164,7 +167,11 @@ def _attributes(savings: Savings, settings: Settings) -> Attributes:
         "laconic.tokens.before": measured.tokens_before,
         "laconic.tokens.after": measured.tokens_after,
         "laconic.tokens.estimated": measured.estimated,
-        "laconic.saved_usd": savings.saved_usd,
+        "laconic.arm": measured.arm or None,
+        "laconic.saved_usd": savings.money.gross,
+        "laconic.saved_net_usd": savings.money.net,
+        "laconic.billed_usd": savings.money.bill.total,
+        "laconic.compressor.cost": savings.money.compressor,
         "laconic.compression.duration": measured.milliseconds / 1000 if measured.stages else None,
     }
     chat = {} if measured.outcome is Outcome.PASSED else CHAT

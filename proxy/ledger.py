@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -38,13 +39,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX requests_at ON requests (at)",
     ),
+    (
+        "ALTER TABLE requests ADD COLUMN saved_net_usd REAL",
+        "ALTER TABLE requests ADD COLUMN billed_uncached_usd REAL",
+        "ALTER TABLE requests ADD COLUMN billed_cached_usd REAL",
+        "ALTER TABLE requests ADD COLUMN billed_written_usd REAL",
+        "ALTER TABLE requests ADD COLUMN billed_output_usd REAL",
+        "ALTER TABLE requests ADD COLUMN billed_usd REAL",
+        "ALTER TABLE requests ADD COLUMN compressor_seconds REAL",
+        "ALTER TABLE requests ADD COLUMN compressor_usd REAL",
+        "ALTER TABLE requests ADD COLUMN arm TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE requests ADD COLUMN conversation BLOB",
+        "CREATE TABLE secret (key BLOB NOT NULL)",
+        "INSERT INTO secret VALUES (randomblob(32))",
+    ),
 )
 """Statements that bring a file from version n to n + 1. What has been released is never edited."""
 
 COLUMNS = (
     "id, at, route, policy, upstream, stream, status, error, outcome, reason, model, encoding, estimated, "
     "tokens_before, tokens_after, billed_input, billed_output, billed_cached, billed_cache_write, "
-    "saved_usd, compression_ms, first_byte_ms, total_ms, kinds, reasons, stages"
+    "saved_usd, compression_ms, first_byte_ms, total_ms, kinds, reasons, stages, "
+    "saved_net_usd, billed_uncached_usd, billed_cached_usd, billed_written_usd, billed_output_usd, billed_usd, "
+    "compressor_seconds, compressor_usd, arm, conversation"
 )
 _INSERT = f"INSERT INTO requests ({COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS.split(',')))})"
 
@@ -68,6 +85,7 @@ class Ledger:
         self._failing = False
         self.dropped = 0
         self._connection = connect(path)
+        (self._secret,) = self._connection.execute("SELECT key FROM secret").fetchone()
         self._thread = threading.Thread(target=self._write_all, name="laconic-ledger", daemon=True)
         self._thread.start()
 
@@ -101,7 +119,7 @@ class Ledger:
             return True
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_INSERT, map(row, self._batch))
+            self._connection.executemany(_INSERT, (row(savings, self._secret) for savings in self._batch))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
@@ -196,9 +214,10 @@ def _version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
     return int(version)
 
 
-def row(savings: Savings) -> tuple[object, ...]:
-    """The values of one row, in the order of `COLUMNS`."""
-    measured, usage = savings.measured, savings.usage or Usage()
+def row(savings: Savings, secret: bytes) -> tuple[object, ...]:
+    """The values of one row, in the order of `COLUMNS`. `secret`: the file's own key, so that nobody without the file
+    can tell whether a conversation that he knows is in it."""
+    measured, usage, money = savings.measured, savings.usage or Usage(), savings.money
     return (
         savings.id,
         savings.at,
@@ -219,13 +238,23 @@ def row(savings: Savings) -> tuple[object, ...]:
         _billed(usage.output),
         _billed(usage.cached),
         _billed(usage.cache_write),
-        savings.saved_usd,
+        money.gross,
         measured.milliseconds if measured.stages else None,
         savings.first_byte_ms,
         savings.total_ms,
         _json({k.kind: [k.before, k.after] for k in measured.kinds}),
         _json({plain(reason): count for reason, count in measured.reasons}),
         _json(dict(measured.stages)),
+        money.net,
+        money.bill.uncached,
+        money.bill.cached,
+        money.bill.written,
+        money.bill.output,
+        money.bill.total,
+        measured.computing_seconds,
+        money.compressor,
+        measured.arm,
+        blake2b(measured.conversation, digest_size=8, key=secret).digest() if measured.conversation else None,
     )
 
 

@@ -18,11 +18,12 @@ from compressors.damage import Damage
 from compressors.worker import Worker
 from policies.base import Mode, Policy, Recovers
 from policies.cachesafe import Market
+from proxy.arm import BYPASS, assigned
 from proxy.chosen import called_for
 from proxy.loading import Compressors, Loading, is_neural, key_of
 from proxy.pace import Pace, Timed
 from proxy.recognised import Recognised, Seen
-from proxy.savings import Measured, Outcome
+from proxy.savings import QUEUE, Measured, Outcome
 from proxy.settings import Chosen, Compression, Settings
 from proxy.shorten import Abandoned, Shortened, Stages, shorten
 from proxy.sketch import Sketch
@@ -72,6 +73,7 @@ class Pipeline:
     ) -> None:
         self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
         self.deadline = compression.deadline_ms / 1000  # seconds
+        self._share = compression.bypass_share
         self._worker = Worker(compression.workers or WORKERS, compression.queue)
         self.cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
         self._pace = Pace()
@@ -111,24 +113,28 @@ class Pipeline:
             if work is not None:
                 work.cancel()
         spent = (perf_counter() - started) * 1000
-        return Prepared(body, Measured(outcome, reason, peek(body).model, stages=(("failed", spent),)))
+        failed = Measured(outcome, reason, peek(body).model, stages=(("failed", spent),))
+        return Prepared(body, self._placed(failed, policy, stages, asked))
 
     def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
         seen = Seen(self._recognised, asked.tenant, partial(self._market, asked.route))
         sent = False
-        stages.lap("queue")
+        stages.lap(QUEUE)
         try:
             with watched(stages.alive, asked.until, asked.tenant):
                 result = shorten(body, policy, lambda name: self._use(name, asked), stages, seen.settle)
-            sent = policy.mode is Mode.ON and stages.alive()
+            prepared = self._prepared(body, policy, result, (stages, asked))
+            sent = prepared.shortened is not None and stages.alive()
+            return prepared
         finally:
             seen.left(sent)
-        return self._prepared(body, policy, result, stages)
 
-    def _prepared(self, body: bytes, policy: Policy, result: Shortened, stages: Stages) -> Prepared:
-        measured = result.measured
-        if policy.mode is Mode.AUDIT and measured.outcome is Outcome.COMPRESSED:
-            measured = replace(measured, outcome=Outcome.AUDITED, reason="audit: the original was sent")
+    def _prepared(self, body: bytes, policy: Policy, result: Shortened, how: tuple[Stages, Asked]) -> Prepared:
+        stages, asked = how
+        measured = self._placed(result.measured, policy, stages, asked)
+        if measured.outcome is Outcome.COMPRESSED and (policy.mode is Mode.AUDIT or measured.arm == BYPASS):
+            reason = "bypass arm" if measured.arm == BYPASS else "audit: the original was sent"
+            measured = replace(measured, outcome=Outcome.AUDITED, reason=reason)
         compressed = measured.outcome is Outcome.COMPRESSED
         if not compressed:
             return Prepared(body, measured)
@@ -137,6 +143,17 @@ class Pipeline:
         damage = _damage(result)
         stages.lap("damage")
         return Prepared(result.body, replace(measured, stages=tuple(stages.laps)), result, damage)
+
+    def _placed(self, measured: Measured, policy: Policy, stages: Stages, asked: Asked) -> Measured:
+        """`measured` with its arm of the trial; what failed after its text was counted keeps the count."""
+        examined = stages.examined
+        if examined is None:
+            return measured
+        if measured.tokens_before is None:
+            tokens = sum(segment.tokens for segment in examined.segments)
+            found = (examined.request.model, examined.encoding, examined.estimated)
+            measured = Measured(measured.outcome, measured.reason, *found, tokens, stages=measured.stages)
+        return assigned(measured, examined.request, asked.tenant, self._share if policy.mode is Mode.ON else 0)
 
     def _use(self, name: str, asked: Asked) -> Compressor:
         """The compressor of this name, with what it found before where looking that up is quicker than finding it."""

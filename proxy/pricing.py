@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Annotated
@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from policies.tables import Complaint, read
-from proxy.savings import Measured, Outcome, Usage
+from proxy.savings import Bill, Measured, Money, Outcome, Usage
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
@@ -34,19 +34,25 @@ class Price:
         return tokens * self.input / _MILLION
 
     def cost(self, usage: Usage) -> float | None:
-        """USD for what the upstream says it billed; None where a count or a price that matters is not known.
+        """USD for what the upstream says it billed; None where a count or a price that matters is not known."""
+        return self.bill(usage).total
 
-        Cached and written tokens are taken to be among `usage.input`, as OpenAI reports them."""
-        if usage.input is None or usage.output is None or self.output is None:
-            return None
-        total = usage.input * self.input + usage.output * self.output
-        for tokens, price in ((usage.cached, self.cached), (usage.cache_write, self.cache_write)):
-            if price is None:
-                continue
-            if tokens is None:
-                return None
-            total += tokens * (price - self.input)
-        return total / _MILLION
+    def bill(self, usage: Usage) -> Bill:
+        """The same by kind of token.
+
+        Cached and written tokens are taken to be among `usage.input`, as OpenAI reports them; where they are more than
+        that, the input's cost is unknown. Tokens without a price apart are among the uncached ones."""
+        output = None if usage.output is None or self.output is None else usage.output * self.output / _MILLION
+        cached = 0 if self.cached is None else usage.cached
+        written = 0 if self.cache_write is None else usage.cache_write
+        if usage.input is None or cached is None or written is None or cached + written > usage.input:
+            return Bill(output=output)
+        return Bill(
+            (usage.input - cached - written) * self.input / _MILLION,
+            cached * (self.cached or 0) / _MILLION,
+            written * (self.cache_write or 0) / _MILLION,
+            output,
+        )
 
 
 Dollars = Annotated[float, Meta(ge=0, title="USD per 1 million tokens, 0 or more")]
@@ -90,15 +96,41 @@ def price(model: str, overrides: Mapping[str, Price]) -> Price | None:
     return None if found is None else overrides.get(found) or known()[found]
 
 
-def saved_usd(measured: Measured, overrides: Mapping[str, Price]) -> float | None:
-    """An estimate: the tokens that did not go upstream, at the list price of uncached input. 0 where all went; None
-    where the model is unpriced or the tokens were not counted."""
-    if measured.outcome is not Outcome.COMPRESSED:
-        return 0.0
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What requests cost and save: `overrides` go before the prices on board; `usd_per_second` of compressing."""
+
+    overrides: Mapping[str, Price] = field(default_factory=dict)
+    usd_per_second: float = 0.0
+
+    def money(self, measured: Measured, usage: Usage | None) -> Money:
+        """All that is known of one request's money. An original that went upstream saved nothing, and that is known."""
+        model = measured.model or (usage.model if usage else "")  # of a body that was not read, the answer tells
+        found = price(model, self.overrides) if model else None
+        bill = found.bill(usage) if found and usage else Bill()
+        seconds = measured.computing_seconds
+        compressor = None if seconds is None else seconds * self.usd_per_second
+        gross: float | None = 0.0
+        mixed: float | None = 0.0
+        if measured.outcome is Outcome.COMPRESSED:
+            removed = _removed(measured)
+            gross = None if found is None or removed is None else found.saved(removed)
+            mixed = None if removed is None else own_mix(removed, bill, usage)
+        return Money(gross, None if mixed is None else mixed - (compressor or 0.0), compressor, bill)
+
+
+def own_mix(tokens: int, bill: Bill, usage: Usage | None) -> float | None:
+    """USD that this many tokens more would have cost, had they been cached, written and neither in the proportions in
+    which the request's own input was. None where the upstream did not say, or billed no input."""
+    if bill.input is None or usage is None or not usage.input:
+        return None
+    return tokens * bill.input / usage.input
+
+
+def _removed(measured: Measured) -> int | None:
     if measured.tokens_before is None or measured.tokens_after is None:
         return None
-    found = price(measured.model, overrides)
-    return None if found is None else found.saved(measured.tokens_before - measured.tokens_after)
+    return measured.tokens_before - measured.tokens_after
 
 
 def _names(model: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from compressors import tokenizers
@@ -19,7 +18,7 @@ from proxy.economy import Economy
 from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
-from proxy.pricing import parse_overrides, saved_usd
+from proxy.pricing import Prices, parse_overrides
 from proxy.reload import Current
 from proxy.savings import Meter
 from proxy.server import listen
@@ -67,10 +66,10 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
         stack.callback(ledger.close)
         told.watch_ledger(lambda: ledger.dropped)
         meters.append(ledger)
-    price = partial(saved_usd, overrides=parse_overrides(settings.prices, []))
+    prices = Prices(parse_overrides(settings.prices, []), settings.compression.usd_per_second)
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    return create_app(current.current, pipeline, meters, price, told.render_metrics)
+    return create_app(current.current, pipeline, meters, prices.money, told.render_metrics)
 
 
 def threads(settings: Settings) -> Compression:

@@ -59,6 +59,7 @@ class Stages:
         self.alive = alive
         self._at = perf_counter()
         self.laps: list[tuple[str, float]] = []
+        self.examined: Examined | None = None  # what a body that fails later was found to hold
 
     def lap(self, name: str) -> None:
         if not self.alive():
@@ -78,7 +79,8 @@ def examine(body: bytes, stages: Stages) -> Examined:
     counts = counter(encoding).count_all([s.text for s in segments])
     counted = tuple(replace(s, tokens=n) for s, n in zip(segments, counts, strict=True))
     stages.lap("count")
-    return Examined(request, counted, encoding, estimated)
+    stages.examined = Examined(request, counted, encoding, estimated)
+    return stages.examined
 
 
 def guarded(request: wire.ChatRequest) -> tuple[Segment, ...]:

@@ -18,7 +18,7 @@ from proxy.savings import Usage
 BOUND = 1024 * 1024
 """Bytes of one answer, one event, or of what one piece may unpack to."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # more would fit into no sum
 
 
 class _Details(msgspec.Struct):
@@ -37,15 +37,16 @@ class _Usage(msgspec.Struct):
     cache_read_input_tokens: Count | None = None
     cache_creation_input_tokens: Count | None = None
 
-    def value(self) -> Usage:
+    def value(self, model: str) -> Usage:
         details = self.prompt_tokens_details or _Details()
         cached = _first(details.cached_tokens, self.prompt_cache_hit_tokens, self.cache_read_input_tokens)
         write = _first(details.cache_write_tokens, details.cache_creation_tokens, self.cache_creation_input_tokens)
-        return Usage(self.prompt_tokens, self.completion_tokens, cached, write)
+        return Usage(self.prompt_tokens, self.completion_tokens, cached, write, model)
 
 
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
+    model: object = None  # of any shape: an odd name is no reason to lose the counts
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -174,10 +175,11 @@ def reader(headers: Sequence[Header]) -> Reader:
 
 def _read(data: bytes) -> Usage | None:
     try:
-        usage = _decode(data).usage
+        answer = _decode(data)
     except msgspec.DecodeError:
         return None
-    return usage.value() if usage is not None else None
+    model = answer.model if isinstance(answer.model, str) else ""
+    return answer.usage.value(model) if answer.usage is not None else None
 
 
 def _first(*counts: int | None) -> int | None:

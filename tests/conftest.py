@@ -17,7 +17,7 @@ from proxy.app import create_app
 from proxy.pipeline import Pipeline
 from proxy.savings import Savings
 from proxy.server import running
-from proxy.settings import Limits, Settings, Timeouts, Upstream
+from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
 
 
 @dataclass
@@ -65,6 +65,10 @@ def told() -> Told:
     return Told()
 
 
+UNDRAWN = Compression(bypass_share=0)
+"""No conversation is drawn to bypass compression: a test must not hang on the draw of its text."""
+
+
 @dataclass
 class Service:
     """Starts the real app in threads; every start gives a base URL without a path."""
@@ -78,13 +82,13 @@ class Service:
         """One route to one upstream, with the presets as policies."""
         destination = Upstream("fake", upstream, timeouts=timeouts or Timeouts())
         routes = (Route("default", "fake", policy),)
-        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits())
+        settings = Settings({"fake": destination}, routes, PRESETS, limits=limits or Limits(), compression=UNDRAWN)
         pipeline = Pipeline(settings.compression)
         pipeline.settle(settings)  # every model loaded, as behind a load balancer that asks `/readyz`
         return self.start_with(settings, pipeline)
 
     def start_with(self, settings: Settings, pipeline: Pipeline | None = None) -> str:
-        app = create_app(lambda: settings, pipeline or Pipeline(settings.compression), (self.told,))
+        app = create_app(lambda: settings, pipeline or Pipeline(UNDRAWN), (self.told,))
         return self.stack.enter_context(running(app, settings.limits))
 
 

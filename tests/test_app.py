@@ -11,6 +11,7 @@ from policies.routes import Route
 from proxy.app import create_app
 from proxy.chosen import called_for
 from proxy.pipeline import Pipeline
+from proxy.savings import Money
 from proxy.server import running
 from proxy.settings import Compression, Settings, Upstream
 
@@ -91,7 +92,7 @@ def test_each_request_sees_one_version_of_the_settings(fake: Provider, told: Tol
 
 def test_what_was_saved_is_priced(fake: Provider, told: Told) -> None:
     it = settings("off", fake.url)
-    with running(create_app(lambda: it, Pipeline(it.compression), (told,), lambda measured: 0.25)) as url:
+    with running(create_app(lambda: it, Pipeline(it.compression), (told,), lambda measured, usage: Money(0.25))) as url:
         fake.script(whole(b"{}"))
         ask(url, chat(b"{}"))
-    assert told.one().saved_usd == 0.25
+    assert told.one().money == Money(0.25)

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from policies.routes import Route
 from proxy.genai import OTHER, REASONS, EventMeter, MetricsMeter, SpanMeter
-from proxy.savings import KindTokens, Measured, Outcome, Savings, Usage
+from proxy.savings import Bill, KindTokens, Measured, Money, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 
 SETTINGS = Settings(
@@ -45,7 +45,7 @@ CHAT = Savings(
     MEASURED,
     200,
     Usage(410, 20, 128),
-    0.00125,
+    Money(0.00125, 0.0005, 0.0001, Bill(0.0007, 0.0001, 0.0, 0.0002)),
     first_byte_ms=30,
     total_ms=90,
 )
@@ -86,6 +86,7 @@ def test_a_chat_completion_is_counted_by_the_conventions_and_by_our_own_names() 
         key("laconic.tokens.before", text): 900,
         key("laconic.tokens.removed", text): 500,
         key("laconic.compression.duration", text): pytest.approx(0.003),
+        key("laconic.compressor.cost", text): 0.0001,
         key("laconic.segments", {"laconic.reason": "compressed"}): 2,
         key("laconic.segments", {"laconic.reason": "too short"}): 3,
     }
@@ -93,7 +94,7 @@ def test_a_chat_completion_is_counted_by_the_conventions_and_by_our_own_names() 
 
 def test_what_is_not_known_is_not_measured() -> None:
     failed = Measured(Outcome.FAILED_OPEN, "deadline", model="gpt-4o")
-    names = {name for name, _ in measure(replace(CHAT, measured=failed, usage=None, total_ms=None))}
+    names = {name for name, _ in measure(replace(CHAT, measured=failed, usage=None, money=Money(), total_ms=None))}
     assert names == {"laconic.requests"}
 
 
@@ -178,6 +179,9 @@ def test_a_span_lasts_as_long_as_the_request_and_says_what_is_known() -> None:
         "laconic.tokens.after": 400,
         "laconic.tokens.estimated": False,
         "laconic.saved_usd": 0.00125,
+        "laconic.saved_net_usd": 0.0005,
+        "laconic.billed_usd": pytest.approx(0.001),
+        "laconic.compressor.cost": 0.0001,
         "laconic.compression.duration": 0.003,
     }
 

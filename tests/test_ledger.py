@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
 from proxy import ledger
 from proxy.ledger import MIGRATIONS, Ledger, LedgerError, connect, open_ledger, read_only
-from proxy.savings import KindTokens, Measured, Outcome, Savings, Usage
+from proxy.savings import Bill, KindTokens, Measured, Money, Outcome, Savings, Usage
 
 MEASURED = Measured(
     Outcome.COMPRESSED,
@@ -24,13 +25,16 @@ MEASURED = Measured(
     tokens_after=400,
     kinds=(KindTokens("context", 800, 300), KindTokens("question", 100, 100)),
     reasons=(("compressed", 2), ("too short", 1)),
-    stages=(("parse", 0.5), ("compress", 2.0)),
+    stages=(("queue", 1.5), ("parse", 0.5), ("compress", 2.0)),
+    arm="treated",
+    conversation=b"0123456789abcdef",
 )
+MONEY = Money(0.00125, 0.0005, 0.0001, Bill(0.5, 0.25, 0.0, 0.25))
 
 
 def savings(n: int = 0, measured: Measured = MEASURED) -> Savings:
     usage = Usage(input=410, output=20, cached=0)
-    return Savings(f"id{n}", 1e9 + n, "rag", "balanced", "openai", True, measured, 200, usage, 0.00125, 30.0, 90.0)
+    return Savings(f"id{n}", 1e9 + n, "rag", "balanced", "openai", True, measured, 200, usage, MONEY, 30.0, 90.0)
 
 
 def rows(path: Path) -> list[sqlite3.Row]:
@@ -64,6 +68,8 @@ def test_a_record_is_kept_in_full(tmp_path: Path) -> None:
     kept.record(Savings("id1", 2e9, "r", "", "u", False, Measured(Outcome.PASSED), error="client_left"))
     kept.close()
     first, second = (dict(row) for row in rows(path))
+    with closing(read_only(path)) as connection:
+        (secret,) = connection.execute("SELECT key FROM secret").fetchone()
     assert first == {
         "id": "id0",
         "at": 1e9,
@@ -85,15 +91,27 @@ def test_a_record_is_kept_in_full(tmp_path: Path) -> None:
         "billed_cached": 0,
         "billed_cache_write": None,
         "saved_usd": 0.00125,
-        "compression_ms": 2.5,
+        "compression_ms": 4.0,
         "first_byte_ms": 30.0,
         "total_ms": 90.0,
         "kinds": '{"context":[800,300],"question":[100,100]}',
         "reasons": '{"compressed":2,"too short":1}',
-        "stages": '{"parse":0.5,"compress":2.0}',
+        "stages": '{"queue":1.5,"parse":0.5,"compress":2.0}',
+        "saved_net_usd": 0.0005,
+        "billed_uncached_usd": 0.5,
+        "billed_cached_usd": 0.25,
+        "billed_written_usd": 0.0,
+        "billed_output_usd": 0.25,
+        "billed_usd": 1.0,
+        "compressor_seconds": 0.0025,
+        "compressor_usd": 0.0001,
+        "arm": "treated",
+        "conversation": blake2b(b"0123456789abcdef", digest_size=8, key=secret).digest(),
     }
     unknown = {name for name, value in second.items() if value is None}
     assert unknown >= {"status", "tokens_before", "billed_input", "billed_cached", "saved_usd", "compression_ms"}
+    assert unknown >= {"saved_net_usd", "billed_usd", "billed_output_usd", "compressor_seconds", "conversation"}
+    assert (second["arm"], len(secret)) == ("", 32)
     assert kept.dropped == 0
 
 
@@ -205,6 +223,37 @@ def test_an_older_file_is_brought_up_to_date_and_keeps_its_rows(tmp_path: Path) 
         assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
     with closing(connect(path, newer)) as connection:
         assert connection.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    first = (
+        "INSERT INTO requests VALUES ('old', 1.0, 'rag', 'balanced', 'openai', 0, 200, '', 'compressed', '', 'gpt-4o', "
+        "'o200k_base', 0, 900, 400, 410, 20, 0, NULL, 0.00125, 2.5, 30.0, 90.0, '{}', '{}', '{}')"
+    )
+    with closing(connect(path, MIGRATIONS[:1])) as connection:
+        connection.execute(first)
+    with pytest.raises(LedgerError, match="older version 1; `laconic serve` brings it up to date"):
+        read_only(path)
+    kept = open_ledger(path)
+    kept.record(savings())
+    kept.close()
+    old, new = rows(path)
+    assert (old["id"], old["saved_usd"], old["arm"]) == ("old", 0.00125, "")
+    names = ("saved_net_usd", "billed_usd", "compressor_seconds", "compressor_usd", "conversation")
+    assert [old[name] for name in names] == [None] * 5
+    assert None not in [new[name] for name in names]
+
+
+def test_a_conversation_keeps_its_name_over_restarts_and_has_another_in_another_ledger(tmp_path: Path) -> None:
+    names = []
+    for path in (tmp_path / "one", tmp_path / "one", tmp_path / "other"):
+        kept = open_ledger(path)
+        kept.record(savings())
+        kept.close()
+        names.append({row["conversation"] for row in rows(path)})
+    assert names[0] == names[1] != names[2]
+    assert [len(each) for each in names] == [1, 1, 1]
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def test_a_compressor_that_breaks_leaves_the_body_as_it_was(do: Callable[[Task],
     prepared = prepare(Doing(do))
     assert prepared.body == BODY
     assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, reason)
-    assert prepared.measured.tokens_before is None
     assert prepared.measured.model == "gpt-4o"
+    assert prepared.measured.tokens_before, "it had been counted before the compressor broke"
+    assert prepared.measured.tokens_after is None
 
 
 def test_a_failure_is_logged_without_a_word_of_the_prompt(caplog: pytest.LogCaptureFixture) -> None:

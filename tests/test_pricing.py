@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from policies.tables import Complaint
-from proxy.pricing import Price, known, name, parse_overrides, price, saved_usd
-from proxy.savings import Measured, Outcome, Usage
+from proxy.pricing import Price, Prices, known, name, parse_overrides, price
+from proxy.savings import Bill, Measured, Money, Outcome, Usage
 
 PRICE = Price(input=4.0, cached=0.4, cache_write=5.0, output=20.0)
 
@@ -52,7 +52,8 @@ def test_the_configuration_goes_before_our_list_but_not_before_a_nearer_name() -
 def test_a_free_model_is_priced() -> None:
     own = Price(0.0)
     assert price("local", {"local": own}) is own
-    assert saved_usd(Measured(Outcome.COMPRESSED, model="local", tokens_before=9, tokens_after=1), {"local": own}) == 0
+    measured = Measured(Outcome.COMPRESSED, model="local", tokens_before=9, tokens_after=1)
+    assert Prices({"local": own}).money(measured, None).gross == 0
 
 
 @pytest.mark.parametrize(
@@ -66,22 +67,75 @@ def test_a_free_model_is_priced() -> None:
         (Usage(5, None, 0, 0), None),
         (Usage(5, 5, None, 0), None),
         (Usage(5, 5, 0, None), None),
+        (Usage(5, 5, 4, 2), None),
     ],
 )
 def test_the_cost_counts_cached_and_written_tokens_at_their_own_price(usage: Usage, usd: float | None) -> None:
-    assert PRICE.cost(usage) == (usd if usd is None else pytest.approx(usd))
+    assert PRICE.bill(usage).total == (usd if usd is None else pytest.approx(usd))
 
 
 def test_where_caching_is_not_priced_apart_its_counts_do_not_matter() -> None:
-    assert Price(2.0, output=8.0).cost(Usage(1_000_000, 1_000_000, None, None)) == 10.0
-    assert Price(2.0, output=8.0).cost(Usage(1_000_000, 1_000_000, 900_000, None)) == 10.0
-    assert Price(2.0).cost(Usage(1, 1, 0, 0)) is None
+    assert Price(2.0, output=8.0).bill(Usage(1_000_000, 1_000_000, None, None)).total == 10.0
+    assert Price(2.0, output=8.0).bill(Usage(1_000_000, 1_000_000, 900_000, None)).total == 10.0
+    assert Price(2.0).bill(Usage(1, 1, 0, 0)).total is None
+
+
+def test_a_bill_has_its_parts() -> None:
+    bill = PRICE.bill(Usage(1_000_000, 100_000, 500_000, 200_000))
+    assert (bill.uncached, bill.cached, bill.written, bill.output) == pytest.approx((1.2, 0.2, 1.0, 2.0))
+    assert (bill.input, bill.total) == pytest.approx((2.4, 4.4))
+    assert PRICE.bill(Usage(None, 100_000)) == Bill(output=2.0)
 
 
 def test_saved_is_what_was_removed_at_the_price_of_uncached_input() -> None:
     measured = Measured(Outcome.COMPRESSED, model="gpt-5.6", tokens_before=1_500_000, tokens_after=500_000)
-    assert saved_usd(measured, {}) == 4.0
-    assert saved_usd(measured, {"gpt-5.6": Price(1.0)}) == 1.0
+    assert Prices().money(measured, None).gross == 4.0
+    assert Prices({"gpt-5.6": Price(1.0)}).money(measured, None).gross == 1.0
+
+
+REMOVED = Measured(
+    Outcome.COMPRESSED,
+    model="m",
+    tokens_before=1_500_000,
+    tokens_after=500_000,
+    stages=(("queue", 900.0), ("parse", 500.0), ("compress", 1500.0)),
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "net"),
+    [
+        (Usage(10, 5, 0, 0), 4.0),
+        (Usage(10, 5, 10, 0), 0.4),
+        (Usage(10, 5, 0, 10), 5.0),
+        (Usage(10, 5, 5, 4), 0.1 * 4.0 + 0.5 * 0.4 + 0.4 * 5.0),
+        (Usage(10, None, 0, 0), 4.0),
+        (Usage(0, 5, 0, 0), None),
+        (Usage(10, 5, None, 0), None),
+        (None, None),
+    ],
+)
+def test_net_is_what_was_removed_at_the_mix_of_prices_of_the_requests_own_input(
+    usage: Usage | None, net: float | None
+) -> None:
+    """A million tokens were removed, and two seconds of compressing cost a hundredth of a dollar; waiting is free."""
+    money = Prices({"m": PRICE}, usd_per_second=0.005).money(REMOVED, usage)
+    assert money.gross == 4.0
+    assert money.compressor == pytest.approx(0.01)
+    assert money.net == (None if net is None else pytest.approx(net - 0.01))
+
+
+def test_the_answer_names_the_model_of_a_request_that_was_not_read() -> None:
+    unread, read = Measured(Outcome.BYPASSED), Measured(Outcome.UNTOUCHED, model="nobody-knows")
+    usage = Usage(1_000_000, 0, 0, 0, "gpt-5.6-2026-03-01")
+    assert Prices().money(unread, usage).bill.total == 4.0
+    assert Prices().money(read, usage).bill.total is None, "what was asked for goes before what is answered"
+
+
+def test_what_compressing_for_nothing_cost_is_a_loss_that_is_known_without_a_usage() -> None:
+    measured = Measured(Outcome.UNTOUCHED, model="nobody-knows", stages=(("parse", 1000.0),))
+    assert Prices(usd_per_second=0.25).money(measured, None) == Money(0.0, -0.25, 0.25)
+    assert Prices(usd_per_second=0.25).money(Measured(Outcome.PASSED), None) == Money(0.0, 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +151,7 @@ def test_saved_is_what_was_removed_at_the_price_of_uncached_input() -> None:
 def test_unknown_is_none_and_an_original_that_went_upstream_saved_nothing(
     measured: Measured, usd: float | None
 ) -> None:
-    assert saved_usd(measured, {}) == usd
+    assert Prices().money(measured, None).gross == usd
 
 
 def test_overrides_are_read_from_the_configuration() -> None:

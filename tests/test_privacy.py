@@ -43,7 +43,7 @@ def test_no_word_of_a_prompt_and_no_key_is_written_anywhere(
     ]
     good = body(messages)
     it = Settings({"fake": Upstream("fake", fake.url)}, (Route("default", "fake", "aggressive"),), PRESETS)
-    pipeline = Pipeline(Compression(5000), (lambda name: Chatty()) if broken else load)
+    pipeline = Pipeline(Compression(5000, bypass_share=0), (lambda name: Chatty()) if broken else load)
     key = (b"authorization", b"Bearer " + CANARIES[2].encode())
     file = tmp_path / "ledger.sqlite3"
     ledger = open_ledger(str(file))

@@ -131,7 +131,7 @@ def policy(reorder: bool) -> RulePolicy:
 
 def prepared(content: str, reorder: bool, compressor: Backwards = Backwards(), floor: float = 0) -> Prepared:
     async def run() -> Prepared:
-        pipeline = Pipeline(Compression(10_000), lambda _: compressor)
+        pipeline = Pipeline(Compression(10_000, bypass_share=0), lambda _: compressor)
         body = json.dumps({"model": "gpt-4o", "messages": [user(content)]}).encode()
         try:
             it = policy(reorder)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from proxy.ledger import LedgerError, open_ledger
-from proxy.report import report, show
-from proxy.savings import Measured, Outcome, Savings, Usage
+from proxy.report import report
+from proxy.report_tables import show
+from proxy.savings import Bill, Measured, Money, Outcome, Savings, Usage
 from proxy.summaries import By, summarise
 
 NEW_YEAR = 1_767_225_600.0  # 2026-01-01 00:00 UTC
@@ -19,7 +21,9 @@ REASONS = (("compressed", 2), ("too short", 1))
 
 
 def entry(measured: Measured, route: str = "rag", at: float = NEW_YEAR, usd: float | None = 0.0) -> Savings:
-    return Savings("id", at, route, "balanced", "openai", False, measured, 200, Usage(410, 20, 128), usd)
+    bill = Bill(0.0007, 0.0002, 0.0, 0.0002)
+    money = Money(usd, usd and usd - 0.0005, 0.0001 if measured.stages else None, bill if usd is not None else Bill())
+    return Savings("id", at, route, "balanced", "openai", False, measured, 200, Usage(410, 20, 128), money)
 
 
 def compressed(model: str = "gpt-4o", estimated: bool = False) -> Measured:
@@ -52,17 +56,33 @@ def line(text: str, start: str) -> list[str]:
 
 def test_the_table_tells_the_unknown_from_nothing(path: Path) -> None:
     text = printed(path)
-    assert line(text, "rag") == ["rag", "3", "1", "1,500", "900", "40.0%", "0.0015"]
-    assert line(text, "agents") == ["agents", "1", "1", "1,000", "400", "60.0%", "unknown"]
-    assert line(text, "files") == ["files", "1", "0", "-", "-", "-", "-"]
-    assert line(text, "total") == ["total", "5", "2", "2,500", "1,300", "48.0%", "0.0015"]
+    assert line(text, "rag") == ["rag", "3", "1", "1,500", "900", "40.0%", "0.0015", "0.0010", "0"]
+    assert line(text, "agents") == ["agents", "1", "1", "1,000", "400", "60.0%", "unknown", "unknown", "1"]
+    assert line(text, "files") == ["files", "1", "0", "-", "-", "-", "-", "-", "0"]
+    assert line(text, "total") == ["total", "5", "2", "2,500", "1,300", "48.0%", "0.0015", "0.0010", "1"]
 
 
 def test_what_it_took_and_what_failed_is_told(path: Path) -> None:
     cost = printed(path).partition("Time spent compressing")[2]
-    assert line(cost, "rag") == ["rag", "2.5", "2.5", "1", "0"]
-    assert line(cost, "agents") == ["agents", "2.5", "2.5", "0", "1"]
-    assert line(cost, "files") == ["files", "-", "-", "0", "0"]
+    assert line(cost, "rag") == ["rag", "2.5", "2.5", "0.003", "0.0001", "1", "0"]
+    assert line(cost, "agents") == ["agents", "2.5", "2.5", "0.003", "0.0001", "0", "1"]
+    assert line(cost, "files") == ["files", "-", "-", "-", "-", "0", "0"]
+
+
+def test_the_arms_are_compared_with_an_interval_where_there_are_enough(tmp_path: Path) -> None:
+    """40 conversations at 2 $ for 1,000 tokens and 0.5 $ of compressing are treated; 30 at 3 $ bypass it."""
+    kept = open_ledger(tmp_path / "ledger")
+    for n in range(74):
+        arm, usd = ("treated", 2.0) if n < 40 else ("bypass", 3.0)
+        measured = replace(compressed(), arm=arm, conversation=n.to_bytes(16))
+        money = Money(0.0, 0.0, 0.5, Bill(usd, 0.0, 0.0, 0.0))
+        kept.record(replace(entry(measured, "rag" if n < 70 else "agents"), money=money))
+    kept.close()
+    costs, answers = printed(tmp_path / "ledger").partition("Measured against")[2].split("Measured against them")
+    assert " ".join(line(costs, "rag")) == "rag gpt-4o 70 30 0 2.50000 3.00000 20.0000 (20.0000 to 20.0000)"
+    assert " ".join(line(costs, "agents")) == "agents gpt-4o 4 4 0 - - too few: 30 each are needed"
+    assert " ".join(line(costs, "total")) == "total 74 34 0 2.50000 3.00000 20.0000 (20.0000 to 20.0000)"
+    assert line(answers, "rag")[:4] == ["rag", "gpt-4o", "20.0", "20.0"]
 
 
 def test_no_figure_is_cut_off_in_a_narrow_terminal(path: Path) -> None:
@@ -86,7 +106,10 @@ def test_reasons_are_told(path: Path) -> None:
 
 def test_the_notes_call_an_estimate_an_estimate(path: Path) -> None:
     text = " ".join(printed(path).split())
-    assert "$ saved is an estimate" in text
+    assert "$ gross is an estimate" in text
+    assert "$ net is an estimate, by the method `own mix`" in text
+    assert "1 were shortened, and what their input was billed at is unknown" in text
+    assert "1 were answered, and what that cost is unknown" in text
     assert "1 were shortened but have no price" in text
     assert "1 were audited: measured, and sent as they came; 300 tokens could have been removed" in text
     assert "1 were counted by another model's tokenizer" in text

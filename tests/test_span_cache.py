@@ -198,7 +198,7 @@ def serving(fake: Provider, cache_mb: int = 64) -> Iterator[tuple[str, Pipeline]
     policies = {"mine": replace(PRESETS["aggressive"], name="mine", rules=rules)}
     routes = (Route("team", "fake", "mine", path="/team"), Route("default", "fake", "mine"))
     it = Settings({"fake": Upstream("fake", fake.url)}, routes, policies)
-    pipeline = Pipeline(Compression(10_000, cache_mb=cache_mb))
+    pipeline = Pipeline(Compression(10_000, cache_mb=cache_mb, bypass_share=0))
     pipeline.settle(it)
     with running(create_app(lambda: it, pipeline)) as url:
         yield url, pipeline

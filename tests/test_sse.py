@@ -100,12 +100,23 @@ def test_an_event_of_endless_data_lines_is_let_go() -> None:
         ({}, Usage()),
         ({"prompt_tokens": "seven"}, None),
         ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": 2**63}, None),
+        ({"prompt_tokens": 10**400}, None),
         (None, None),
         ([], None),
     ],
 )
 def test_unknown_is_none_and_never_zero(usage: object, found: Usage | None) -> None:
     assert fed(reader([JSON]), json.dumps({"choices": [], "usage": usage}).encode()) == found
+
+
+@pytest.mark.parametrize(("model", "found"), [("gpt-4o-2024-11-20", "gpt-4o-2024-11-20"), ({"a": [1]}, ""), (None, "")])
+def test_the_answer_says_which_model_it_is_of_and_an_odd_one_loses_no_count(model: object, found: str) -> None:
+    answer = json.dumps({"choices": [], "model": model, "usage": {"prompt_tokens": 7}}).encode()
+    for kind, data in ((JSON, answer), (SSE, b"data: " + answer + b"\n\n")):
+        usage = fed(reader([kind]), data)
+        assert usage is not None
+        assert (usage.input, usage.model) == (7, found)
 
 
 def test_an_answer_beyond_the_bound_stays_unknown() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.ledger import LedgerError, open_ledger
-from proxy.savings import Measured, Outcome, Savings, Usage
+from proxy.savings import Measured, Money, Outcome, Savings, Usage
 from proxy.summaries import Reason, summarise
 
 DAY = 86_400
@@ -26,14 +26,14 @@ def fill(path: Path, *records: Savings) -> Path:
 
 
 def told(measured: Measured, route: str = "rag", at: float = NEW_YEAR, **more: object) -> Savings:
-    values: dict[str, object] = {"status": 200, "usage": Usage(100, 10, 0), "saved_usd": 0.0} | more
+    values: dict[str, object] = {"status": 200, "usage": Usage(100, 10, 0), "money": Money(0.0)} | more
     return Savings("id", at, route, "balanced", "openai", False, measured, **values)  # type: ignore[arg-type]
 
 
 def test_only_what_did_not_go_upstream_counts_as_saved(tmp_path: Path) -> None:
     path = fill(
         tmp_path / "ledger",
-        told(chat(Outcome.COMPRESSED, 1000, 400), saved_usd=0.5),
+        told(chat(Outcome.COMPRESSED, 1000, 400), money=Money(0.5)),
         told(chat(Outcome.AUDITED, 1000, 300)),
         told(chat(Outcome.UNTOUCHED, 500, 500)),
         told(chat(Outcome.FAILED_OPEN, 500, None)),
@@ -48,7 +48,7 @@ def test_only_what_did_not_go_upstream_counts_as_saved(tmp_path: Path) -> None:
 def test_unknown_is_counted_and_never_added_as_zero(tmp_path: Path) -> None:
     path = fill(
         tmp_path / "ledger",
-        told(chat(Outcome.COMPRESSED, 100, 50, estimated=True), saved_usd=None, usage=None),
+        told(chat(Outcome.COMPRESSED, 100, 50, estimated=True), money=Money(), usage=None),
         told(chat(Outcome.FAILED_OPEN, None, None, ms=None), usage=Usage(input=70)),
         told(chat(Outcome.BYPASSED, None, None, ms=None), usage=None, status=500),
         told(Measured(Outcome.PASSED), usage=None),

@@ -16,7 +16,7 @@ from proxy.demo.cases import MODEL, Case
 from proxy.demo.provider import Scripted, serving
 from proxy.pipeline import Pipeline
 from proxy.server import running
-from proxy.settings import Settings, Upstream
+from proxy.settings import Compression, Settings, Upstream
 from proxy.tokens import encoding_for
 
 ROUTES = (
@@ -82,7 +82,8 @@ def session(cases: list[Case]) -> Iterator[Session]:
     counter(encoding_for(MODEL)[0])  # read from disk once, as `laconic serve` does before it listens
     provider = Scripted({case.name: case.line for case in cases})
     with serving(provider) as upstream:
-        settings = Settings({"demo": Upstream("demo", upstream)}, ROUTES, PRESETS)
+        compression = Compression(bypass_share=0)  # each request shows what compression does
+        settings = Settings({"demo": Upstream("demo", upstream)}, ROUTES, PRESETS, compression=compression)
         pipeline = Pipeline(settings.compression)
         pipeline.settle(settings)  # models are loaded before the first request, as behind a load balancer
         app = create_app(lambda: settings, pipeline)
