@@ -38,6 +38,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX requests_at ON requests (at)",
     ),
+    (  # the quality guard's, see proxy.guard.store; evidence: JSON, running sums of the test
+        """CREATE TABLE guard (
+            route TEXT PRIMARY KEY, terms TEXT NOT NULL, since REAL NOT NULL, level INTEGER NOT NULL,
+            samples INTEGER NOT NULL, evidence TEXT NOT NULL, alike REAL NOT NULL,
+            day INTEGER NOT NULL, spent_today REAL NOT NULL, spent REAL NOT NULL
+        )""",
+    ),
 )
 """Statements that bring a file from version n to n + 1. What has been released is never edited."""
 

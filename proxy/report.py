@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.guard import shown
 from proxy.summaries import By, Report, Summary, summarise
 
 NOTES = (
@@ -32,14 +33,16 @@ def report(
     start = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() if since else 0.0
     found = summarise(path, by, start)
     if as_json:
-        print(json.dumps(_plain(found, since), indent=2))
+        print(json.dumps(_plain(found, since) | {"guard": shown.rows(path)}, indent=2))
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([by, *(key for key in _row(found.total) if key != "key")])
         writer.writerows(_row(group).values() for group in found.groups)
     else:
         console = Console(highlight=False)
-        show(found, since, console if console.is_terminal else Console(width=_PIPED_WIDTH, highlight=False))
+        console = console if console.is_terminal else Console(width=_PIPED_WIDTH, highlight=False)
+        show(found, since, console)
+        shown.show(path, console, quiet=True)
 
 
 def show(found: Report, since: date | None, console: Console) -> None:

@@ -11,9 +11,13 @@ from functools import partial
 
 from compressors import tokenizers
 from policies.base import Recovers
-from proxy.app import App, create_app
+from proxy.app import App
 from proxy.check import Checked, check
 from proxy.chosen import runs_models
+from proxy.endpoints import Parts
+from proxy.guard.shown import watch
+from proxy.guard.store import open_store
+from proxy.guard.watch import Guard
 from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
@@ -23,6 +27,7 @@ from proxy.savings import Meter
 from proxy.server import listen
 from proxy.server import serve as run
 from proxy.settings import Compression, Settings
+from proxy.transport import Transport
 
 log = logging.getLogger("laconic")
 
@@ -62,10 +67,14 @@ def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
         stack.callback(ledger.close)
         told.watch_ledger(lambda: ledger.dropped)
         meters.append(ledger)
-    price = partial(saved_usd, overrides=parse_overrides(settings.prices, []))
+    prices = parse_overrides(settings.prices, [])
+    price = partial(saved_usd, overrides=prices)
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    return create_app(current.current, pipeline, meters, price, told.render_metrics)
+    guard = Guard(open_store(settings.ledger), current.current, prices)
+    watch(told.provider.get_meter("laconic"), guard)
+    parts = Parts(current.current, pipeline, Transport(), meters, price, guard)
+    return App(parts, told.render_metrics)
 
 
 def threads(settings: Settings) -> Compression:
