@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Verb = Callable[[argparse.Namespace], int]
 BAD_INPUT = 2
+PIPED_WIDTH = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,7 +214,7 @@ def _guard(options: argparse.Namespace) -> int:
     try:
         if options.route is not None:
             reset_route(Path(settings.ledger), options.route)
-        show(Path(settings.ledger), Console(highlight=False))
+        show(Path(settings.ledger), Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH))
     except LedgerError as error:
         return _complain(error)
     return 0

@@ -14,6 +14,7 @@ Amount = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number from 1 to
 Few = Annotated[int, Meta(ge=1, le=64, title="a whole number from 1 to 64")]
 Seconds = Annotated[float, Meta(gt=0, le=86_400, title="a number of seconds, above 0 and up to 86400")]
 Milliseconds = Annotated[float, Meta(gt=0, le=600_000, title="a number of milliseconds, above 0 and up to 600000")]
+Hours = Annotated[float, Meta(gt=0, le=87_600, title="a number of hours, above 0 and up to 87600")]
 Text = Annotated[str, Meta(min_length=1, title="a string that is not empty")]
 Tables = Annotated[dict[str, object], Meta(title="tables, one a name")]
 
@@ -131,13 +132,8 @@ class GuardTable(Struct):
         Meta(ge=0.5, lt=1, title="a number from 0.5, below 1", description="how sure it must be to step down"),
     ] = _GUARD.confidence
     recover_hours: Annotated[
-        float | None,
-        Meta(
-            gt=0,
-            le=87_600,
-            title="a number of hours, above 0",
-            description="when the level above is tried again; without it, when an operator says so",
-        ),
+        Hours | None,
+        Meta(description="when the level above is tried again; without it, when an operator says so"),
     ] = None
 
 
