@@ -260,7 +260,7 @@ def test_the_command_shows_the_states_and_resets_a_route(tmp_path: Path, capsys:
     assert said("guard", "status") == "The quality guard has compared nothing yet.\n"
     assert "Quality guard" not in said("report")
     store.change("rag", lambda _: seen(State("rag", "half 0.05", NOON, level=1, spent=0.25), BAD, SAME))
-    line = next(line for line in said("guard").splitlines() if line.startswith("rag"))
+    line = next(line for line in said("guard").splitlines() if line.split()[:1] == ["rag"])
     assert line.split()[:7] == ["rag", "keep", "60%", "2030-03-17", "17:46", "2", "40.0"]
     assert "Quality guard" in said("report")
     (row,) = json.loads(said("report", "--json"))["guard"]

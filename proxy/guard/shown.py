@@ -41,11 +41,11 @@ def watch(meter: Meter, guard: "Guard") -> None:
     def spent(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(usd, {"laconic.route": route}) for route, usd in list(guard.spent.items())]
 
-    meter.create_observable_gauge("laconic.guard.level", [levels], "1", "Levels that compression has stepped down")
+    meter.create_observable_gauge("laconic.guard.level", [levels], "{level}", "Levels stepped down")
     meter.create_observable_counter(
         "laconic.guard.samples", [samples], "{request}", "Requests drawn to be compared, by what became of them"
     )
-    meter.create_observable_counter("laconic.guard.spent", [spent], "USD", "Spent on answers to originals")
+    meter.create_observable_counter("laconic.guard.spent", [spent], "{USD}", "USD spent on answers to originals")
 
 
 def rows(path: Path) -> list[dict[str, object]]:
