@@ -105,9 +105,18 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         "It will: shorten what the policy names in POST /v1/chat/completions, within "
         f"{settings.compression.deadline_ms:g} ms; send the original",
         "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
+        *_guarded(settings),
         "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
         f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
         f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
+    ]
+
+
+def _guarded(settings: Settings) -> list[str]:
+    return [
+        f"  compare answers on route {name}: {terms.share:.3g} of what is shortened is sent as it came, too, twice, "
+        f"for up to ${terms.usd_per_day:g} a day;"
+        for name, terms in settings.guards.items()
     ]
 
 

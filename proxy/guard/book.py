@@ -63,7 +63,10 @@ class Book:
         if self._full.get(sample.route) == today:
             return None
         new = self._store.change(sample.route, change)
-        return None if self._full.get(sample.route) == today else new
+        if self._full.get(sample.route) != today:
+            return new
+        log.warning("quality guard: what route %r may spend today is spent", sample.route)
+        return None
 
     def settle(self, sample: Sample, reserved: State, usd: float, seen: Seen | None) -> State:
         """Puts right by `usd` what was set aside, and counts what was seen, if the request was compressed as the test

@@ -2,8 +2,8 @@
 
 Tool calls agree or not: the same functions with the same arguments as JSON, in any order, since parallel calls have
 none. Structured output (the request has a `response_format` of JSON) agrees where it is the same JSON. Text agrees by
-the F1 of its words (Rajpurkar et al., SQuAD, EMNLP 2016): the share of words that both have. A refusal or an empty
-answer agrees with nothing.
+the F1 of its words (Rajpurkar et al., SQuAD, EMNLP 2016): the share of words that both have; `meaning` adds what the
+words mean. A refusal or an empty answer agrees with nothing.
 """
 
 import json

@@ -29,6 +29,7 @@ from proxy.guard import originals
 from proxy.guard.answers import Answer, read_answer
 from proxy.guard.book import Book, Sample
 from proxy.guard.compare import agreement, wants_json, worse
+from proxy.guard.meaning import Meaning
 from proxy.guard.originals import Request
 from proxy.guard.state import FLOORS, OFF, Seen, State, named
 from proxy.guard.store import Store
@@ -64,6 +65,7 @@ class Guard:
         self._states: Mapping[str, State] = {}
         self._take(store.load())
         self._transport = Transport()
+        self._meaning = Meaning()
         self._thread = ThreadPoolExecutor(1, "laconic-guard")
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
@@ -151,7 +153,7 @@ class Guard:
             self.spent[sample.route] = self.spent.get(sample.route, 0.0) + paid
             both = (first, second) if first and second else None
             new = await self._run(
-                lambda: self._book.settle(sample, reserved, paid - 2 * each, _seen(sample, answer, both))
+                lambda: self._book.settle(sample, reserved, paid - 2 * each, self._seen(sample, answer, both))
             )
         except sqlite3.Error:
             self._count(sample, "not kept")
@@ -200,9 +202,11 @@ class Guard:
         """In the guard's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-
-def _seen(sample: Sample, answer: Answer, both: tuple[Answer, Answer] | None) -> Seen | None:
-    if both is None:
-        return None
-    same = partial(agreement, structured=wants_json(sample.request.body))
-    return Seen(worse(answer, *both, same), same(*both))
+    def _seen(self, sample: Sample, answer: Answer, both: tuple[Answer, Answer] | None) -> Seen | None:
+        if both is None:
+            return None
+        structured = wants_json(sample.request.body)
+        texts = [one.text for one in (answer, *both) if not one.calls]
+        likeness = self._meaning.likeness(texts) if len(texts) == 3 and not structured else None
+        same = partial(agreement, structured=structured, likeness=likeness)
+        return Seen(worse(answer, *both, same), same(*both))
