@@ -1,7 +1,6 @@
 """The states of the guard: what changes them, what keeps them, how they are shown and reset."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -297,13 +296,3 @@ def test_a_guard_is_read_from_its_route() -> None:
 )
 def test_a_guard_that_makes_no_sense_is_refused(guard: str, place: str) -> None:
     assert [where for where, _ in problems(f"[[route]]\nname = 'a'\nguard = {guard}")] == [place]
-
-
-def test_a_locked_file_is_an_error_of_the_database(tmp_path: Path) -> None:
-    """Which the guard counts; see the tests of the guard at work."""
-    store = open_store(str(tmp_path / "ledger"))
-    with closing(sqlite3.connect(tmp_path / "ledger", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            store.change("rag", lambda _: State("rag", "", NOON))
-    store.close()

@@ -6,30 +6,36 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 from conftest import Told
 from layouts import NUMBERED, QUESTION, RULES, system, user
 from provider import DONE, END, Act, Provider, Request, Script, completion, delta, event, stream_head, whole
-from raw import ask, chat, connected, more, read_head, value
+from raw import ask, chat, connected, more, read_head, request, value
 
 from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.written import build
 from proxy.app import App
+from proxy.config import load
 from proxy.endpoints import Parts
+from proxy.guard.compare import word_f1
+from proxy.guard.sequential import expected_samples
 from proxy.guard.shown import watch
 from proxy.guard.state import OFF
-from proxy.guard.store import Memory, Store, open_store
+from proxy.guard.store import Memory, Store, open_store, read_states
 from proxy.guard.watch import Guard
 from proxy.ledger import open_ledger
 from proxy.meters import LogMeter, telemetry
 from proxy.pipeline import Pipeline
 from proxy.pricing import Price
+from proxy.reload import Current
 from proxy.server import running
+from proxy.serving import _app
 from proxy.settings import Compression, Guarding, Settings, Upstream
 from proxy.transport import Transport
 
@@ -39,7 +45,7 @@ ALWAYS = Guarding(share=1.0, usd_per_day=100.0)
 MESSAGES = [system(RULES), user(f"Context:\n{NUMBERED}\n\nQuestion: {QUESTION}\nAnswer:")]
 BODY = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "temperature": 1}).encode()
 STREAM = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "stream": True, "stream_options": {}}).encode()
-RIGHT = "within {n} days, and a child may ride in the box if it wears a helmet"
+RIGHT = "innerhalb von {n} Tagen, und ein Kind darf mit Helm mitfahren"  # no English: the encoder is not needed
 PRICES = {"gpt-4o": Price(2.5, 1.25, None, 10.0)}
 
 
@@ -92,7 +98,7 @@ def degrading(rate: float, kept: float = 1.0) -> Callable[[Request], Script]:
     def answer(request: Request) -> Script:
         short = len(request.body) < kept * (len(BODY) - 20)
         wrong = short and chance.random() < rate
-        text = "nobody can tell" if wrong else RIGHT.format(n=chance.choice([30, 31]))
+        text = "keine Angabe" if wrong else RIGHT.format(n=chance.choice([30, 31]))
         return (whole(json.dumps(completion(content=text)).encode()),)
 
     return answer
@@ -118,7 +124,7 @@ def test_answers_that_get_worse_step_compression_down_to_off(fake: Provider, cap
         )
         assert [r.body for r in fake.requests[before:]] == [BODY]
     assert sorted(set(levels)) == [0, 1, 2, 3, 4]
-    assert len(levels) < 100
+    assert len(levels) < 4 * expected_samples([0.9] * 7 + [0.0] * 3, ALWAYS.margin, ALWAYS.confidence)
     assert "answers of route 'rag' agree" in caplog.text
     assert "compression is now 'off'" in caplog.text
 
@@ -128,21 +134,29 @@ def test_a_step_that_helps_is_the_last_one(fake: Provider) -> None:
     fake.answer = degrading(0.9, kept=0.75)
     with served(settings(fake.url)) as it:
         at_first = int(it.compared()[b"x-laconic-tokens-after"])
-        for _ in range(100):
+        for _ in range(70):
             at_last = it.compared()
         assert it.guard.states()[0].level == 2
-        assert it.guard.states()[0].evidence.samples > 20
+        assert it.guard.states()[0].evidence.samples > 15
         assert int(at_last[b"x-laconic-tokens-after"]) > 1.3 * at_first
 
 
 def test_answers_that_do_not_get_worse_change_nothing(fake: Provider) -> None:
     fake.answer = degrading(0.0)
     with served(settings(fake.url)) as it:
-        for _ in range(60):
+        for _ in range(50):
             assert it.compared()[b"x-laconic-outcome"] == b"compressed"
         (state,) = it.guard.states()
-        assert (state.level, state.evidence.samples, it.guard.counts["rag", "compared"]) == (0, 60, 60)
+        assert (state.level, state.evidence.samples, it.guard.counts["rag", "compared"]) == (0, 50, 50)
         assert abs(state.evidence.mean or 0) < 0.1
+
+
+def test_english_texts_are_compared_by_meaning_too(fake: Provider) -> None:
+    texts = cycle(("The meeting was moved to Tuesday.", "They rescheduled the meeting for that Tuesday."))
+    fake.answer = lambda _: (whole(json.dumps(completion(content=next(texts))).encode()),)
+    with served(settings(fake.url)) as it:
+        it.compared()
+        assert word_f1(next(texts), next(texts)) + 0.1 < (it.guard.states()[0].baseline or 0) < 1
 
 
 def test_a_step_outlives_the_process_and_is_taken_back_by_an_operator(fake: Provider, tmp_path: Path) -> None:
@@ -164,6 +178,24 @@ def test_another_worker_follows_a_step(fake: Provider, tmp_path: Path) -> None:
     with served(settings(fake.url), open_store(path)) as one, served(settings(fake.url), open_store(path)) as other:
         until(lambda: one.compared() is not None and one.guard.states()[0].level == OFF)
         until(lambda: other.ask()[b"x-laconic-outcome"] == b"bypassed")
+
+
+def test_a_configured_guard_is_at_work_in_the_command(fake: Provider, tmp_path: Path) -> None:
+    config = tmp_path / "laconic.toml"
+    lines = [
+        '[ledger]\npath = "ledger"\n[server]\nport = 0\n[policy.half]\nextends = "safe"',
+        'context = { compressor = "lexical", rate = 0.5 }',
+        f'[upstream.fake]\nurl = "{fake.url}"',
+        '[[route]]\nname = "rag"\npolicy = "half"\nguard = { share = 1 }',
+    ]
+    config.write_text("\n".join(lines))
+    current = Current(load(config), lambda: load(config))
+    with ExitStack() as stack:
+        app = _app(current, Pipeline(Compression(5000)), stack)
+        with running(app) as url:
+            ask(url, chat(BODY))
+            until(lambda: b"laconic_guard_samples_total{" in ask(url, request("GET", "/metrics"))[2])
+    assert read_states(tmp_path / "ledger")["rag"].evidence.samples == 1
 
 
 # What is sent
