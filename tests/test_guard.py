@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import reduce
@@ -180,6 +181,22 @@ def test_a_state_is_kept_to_the_last_digit(tmp_path: Path) -> None:
     store.change("rag", lambda _: state)
     store.close()
     assert read_states(tmp_path / "ledger") == {"rag": state}
+
+
+def test_no_change_is_lost_among_several_workers(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+
+    def work() -> None:
+        store = Table(path)
+        for _ in range(40):
+            store.change("rag", lambda s: replace(s or State("rag", "", NOON), spent=(s.spent if s else 0) + 1))
+        store.close()
+
+    Table(path).close()
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work) for _ in range(3)]:
+            done.result()
+    assert read_states(path)["rag"].spent == 120
 
 
 def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:

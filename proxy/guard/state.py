@@ -41,7 +41,7 @@ class State:
 
     def same_test(self, other: "State | None") -> bool:
         """Whether an observation made under one belongs to the other."""
-        return other is not None and (self.level, self.since, self.terms) == (other.level, other.since, other.terms)
+        return other is not None and (self.level, self.since) == (other.level, other.since)
 
 
 @dataclass(frozen=True, slots=True)
