@@ -46,8 +46,12 @@ class App:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self._parts.guard:
+            self._parts.guard.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._parts.guard:
+            await self._parts.guard.aclose()
         await self._parts.transport.aclose()
         self._parts.pipeline.close()
         await send({"type": "lifespan.shutdown.complete"})

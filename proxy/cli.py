@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Verb = Callable[[argparse.Namespace], int]
 BAD_INPUT = 2
+PIPED_WIDTH = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_true", help="one line a group")
     report.add_argument("--config", metavar="FILE", type=Path)
     report.add_argument("--ledger", metavar="FILE", help="the ledger to read (default: the configured one)")
+
+    guard = _verb(verbs, "guard", _guard, "show what the quality guard has found, or let a route compress again")
+    guard.add_argument("action", nargs="?", default="status", choices=("status", "reset"))
+    guard.add_argument("route", nargs="?", metavar="ROUTE", help="of reset")
+    guard.add_argument("--config", metavar="FILE", type=Path)
+    guard.add_argument("--ledger", metavar="FILE", help="the ledger it is kept in (default: the configured one)")
 
     check = _verb(verbs, "check", _check, "validate a configuration and say whether all of it can run")
     _settings_options(check)
@@ -186,6 +193,28 @@ def _report(options: argparse.Namespace) -> int:
         return _complain("no ledger is configured; name one with --ledger FILE")
     try:
         report(Path(settings.ledger), options.by, options.since, options.json, options.csv)
+    except LedgerError as error:
+        return _complain(error)
+    return 0
+
+
+def _guard(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from proxy.guard.shown import reset_route, show
+    from proxy.ledger import LedgerError
+
+    settings = _settings(options)
+    if settings is None:
+        return BAD_INPUT
+    if settings.ledger is None:
+        return _complain("no ledger is configured; name one with --ledger FILE")
+    if (options.action == "reset") == (options.route is None):
+        return _complain("'laconic guard reset ROUTE' takes a route, 'laconic guard status' takes none")
+    try:
+        if options.route is not None:
+            reset_route(Path(settings.ledger), options.route)
+        show(Path(settings.ledger), Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH))
     except LedgerError as error:
         return _complain(error)
     return 0

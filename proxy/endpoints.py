@@ -14,6 +14,8 @@ from policies.routes import Route, hash_key, match, needs_key, needs_model
 from proxy import override, recovering, sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
+from proxy.guard.originals import Request
+from proxy.guard.watch import Guard
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
 from proxy.pipeline import Asked, Pipeline
@@ -34,6 +36,7 @@ class Parts:
     transport: httpx.AsyncBaseTransport
     meters: Sequence[Meter] = ()
     price: Callable[[Measured, Usage | None], Money] | None = None
+    guard: Guard | None = None
 
 
 class Gateway:
@@ -134,6 +137,8 @@ class Exchange:
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
         policy = override.choose(self.settings.policies.get(self.route.policy), override.asked(headers))
+        if self.parts.guard:
+            policy = self.parts.guard.apply(self.settings, self.route, policy)
         if isinstance(policy, Measured):
             self.measured = policy
         elif coding := content_coding(headers):
@@ -148,6 +153,9 @@ class Exchange:
         asked = Asked(tenant, self.settings.compressors, route=self.route.name)
         prepared = await self.parts.pipeline.prepare(body, policy, asked)
         self.measured, self.damage = prepared.measured, prepared.damage
+        if self.parts.guard:
+            sent = Request(self.settings, self.route, self.scope, body, self.measured)
+            self.send = self.parts.guard.watch(self.send, sent)
         return prepared.body
 
     async def _whole(self, body: bytes | None) -> bytes:

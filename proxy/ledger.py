@@ -53,6 +53,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE secret (key BLOB NOT NULL)",
         "INSERT INTO secret VALUES (randomblob(32))",
     ),
+    (  # the quality guard's, see proxy.guard.store; evidence: JSON, running sums of the test
+        """CREATE TABLE guard (
+            route TEXT PRIMARY KEY, terms TEXT NOT NULL, since REAL NOT NULL, level INTEGER NOT NULL,
+            samples INTEGER NOT NULL, evidence TEXT NOT NULL, alike REAL NOT NULL,
+            day INTEGER NOT NULL, spent_today REAL NOT NULL, spent REAL NOT NULL
+        )""",
+    ),
 )
 """Statements that bring a file from version n to n + 1. What has been released is never edited."""
 

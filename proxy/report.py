@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from proxy.guard import shown
 from proxy.report_tables import NOTES, show
 from proxy.summaries import By, Report, Summary, summarise
 from proxy.trial import Compared
@@ -24,14 +25,16 @@ def report(
     start = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() if since else 0.0
     found = summarise(path, by, start)
     if as_json:
-        print(json.dumps(_plain(found, since), indent=2))
+        print(json.dumps(_plain(found, since) | {"guard": shown.rows(path)}, indent=2))
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([by, *(key for key in _flat(found.total) if key != "key")])
         writer.writerows(_flat(group).values() for group in found.groups)
     else:
         console = Console(highlight=False)
-        show(found, since, console if console.is_terminal else Console(width=_PIPED_WIDTH, highlight=False))
+        console = console if console.is_terminal else Console(width=_PIPED_WIDTH, highlight=False)
+        show(found, since, console)
+        shown.show(path, console, quiet=True)
 
 
 def _row(summary: Summary) -> dict[str, object]:

@@ -5,15 +5,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from proxy.settings import Compression, Limits, Timeouts
+from proxy.settings import Compression, Guarding, Limits, Timeouts
 
-_LIMITS, _COMPRESSION, _TIMEOUTS = Limits(), Compression(), Timeouts()
+_LIMITS, _COMPRESSION, _TIMEOUTS, _GUARD = Limits(), Compression(), Timeouts(), Guarding()
 
 Port = Annotated[int, Meta(ge=0, le=65535, title="a whole number from 0 (any free port) to 65535")]
 Amount = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
 Few = Annotated[int, Meta(ge=1, le=64, title="a whole number from 1 to 64")]
 Seconds = Annotated[float, Meta(gt=0, le=86_400, title="a number of seconds, above 0 and up to 86400")]
 Milliseconds = Annotated[float, Meta(gt=0, le=600_000, title="a number of milliseconds, above 0 and up to 600000")]
+Hours = Annotated[float, Meta(gt=0, le=87_600, title="a number of hours, above 0 and up to 87600")]
 Text = Annotated[str, Meta(min_length=1, title="a string that is not empty")]
 Tables = Annotated[dict[str, object], Meta(title="tables, one a name")]
 
@@ -104,6 +105,38 @@ class HeaderTable(Struct):
     value: Annotated[str, Meta(title="a glob", description="what the value must match")] = "*"
 
 
+class GuardTable(Struct):
+    share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            title="a number above 0 and up to 1",
+            description="the share of compressed requests, drawn at random, whose original is sent too, twice",
+        ),
+    ] = _GUARD.share
+    usd_per_day: Annotated[
+        float, Meta(gt=0, le=1_000_000, title="a number above 0", description="what that may cost a day (UTC), in USD")
+    ] = _GUARD.usd_per_day
+    margin: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            title="a number from 0, below 1",
+            description="how much worse answers may agree with the original's before compression steps down",
+        ),
+    ] = _GUARD.margin
+    confidence: Annotated[
+        float,
+        Meta(ge=0.5, lt=1, title="a number from 0.5, below 1", description="how sure it must be to step down"),
+    ] = _GUARD.confidence
+    recover_hours: Annotated[
+        Hours | None,
+        Meta(description="when the level above is tried again; without it, when an operator says so"),
+    ] = None
+
+
 class RouteTable(Struct):
     name: Annotated[Text, Meta(description="what reports call this route")]
     path: Annotated[
@@ -119,6 +152,9 @@ class RouteTable(Struct):
     ] = None
     upstream: Annotated[Text | None, Meta(description="where to; may be left out where there is only one")] = None
     policy: Annotated[Text, Meta(description="what is shortened")] = "balanced"
+    guard: Annotated[
+        dict[str, object] | None, Meta(title="a table", description="the quality guard; {}: with its defaults")
+    ] = None
 
 
 class FileTable(Struct):

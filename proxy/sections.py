@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path as File
 from urllib.parse import urlsplit
 
+from msgspec import structs
 from platformdirs import user_state_path
 
 import compressors
@@ -16,8 +17,17 @@ from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
 from proxy.chosen import chosen
 from proxy.pricing import parse_overrides
-from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
-from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
+from proxy.schema import (
+    CompressionTable,
+    FileTable,
+    GuardTable,
+    HeaderTable,
+    LedgerTable,
+    RouteTable,
+    ServerTable,
+    UpstreamTable,
+)
+from proxy.settings import Compression, Guarding, Limits, Settings, Timeouts, Upstream
 
 OPENAI = {"openai": {"url": "https://api.openai.com/v1"}}
 KEYS = {"key", "api_key", "token", "authorization", "secret", "password"}
@@ -68,6 +78,7 @@ class Sections:
             ledger=self._ledger(file.ledger),
             prices=file.prices,
             compressors=own,
+            guards=self._guards(file.route),
         )
 
     def _complain(self, path: Path, message: str, allowed: str = "") -> None:
@@ -144,6 +155,16 @@ class Sections:
                 self._complain(("route", n), f"is never reached: {earlier.name!r}, above, takes every request")
             routes.append(route)
         return tuple(routes)
+
+    def _guards(self, tables: list[dict[str, object]]) -> dict[str, Guarding]:
+        found: dict[str, Guarding] = {}
+        for n, table in enumerate(tables):
+            given, name = table.get("guard"), table.get("name")
+            if isinstance(given, dict) and (
+                written := read(GuardTable, given, ("route", n, "guard"), self._complaints)
+            ):
+                found[str(name)] = Guarding(**structs.asdict(written))
+        return found
 
     def _route(self, table: object, at: Path, upstreams: list[str], policies: Mapping[str, RulePolicy]) -> Route | None:
         written = read(RouteTable, table, at, self._complaints)

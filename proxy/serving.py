@@ -11,10 +11,14 @@ from pathlib import Path
 
 from compressors import tokenizers
 from policies.base import Recovers
-from proxy.app import App, create_app
+from proxy.app import App
 from proxy.check import Checked, check
 from proxy.chosen import runs_models
 from proxy.economy import Economy
+from proxy.endpoints import Parts
+from proxy.guard.shown import watch
+from proxy.guard.store import open_store
+from proxy.guard.watch import Guard
 from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
@@ -25,6 +29,7 @@ from proxy.server import listen
 from proxy.server import serve as run
 from proxy.settings import Compression, Settings
 from proxy.sketch import Sketch
+from proxy.transport import Transport
 
 log = logging.getLogger("laconic")
 
@@ -66,10 +71,13 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
         stack.callback(ledger.close)
         told.watch_ledger(lambda: ledger.dropped)
         meters.append(ledger)
-    prices = Prices(parse_overrides(settings.prices, []), settings.compression.usd_per_second)
+    overrides = parse_overrides(settings.prices, [])
+    prices = Prices(overrides, settings.compression.usd_per_second)
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    return create_app(current.current, pipeline, meters, prices.money, told.render_metrics)
+    guard = Guard(open_store(settings.ledger), current.current, overrides)
+    watch(told.provider.get_meter("laconic"), guard)
+    return App(Parts(current.current, pipeline, Transport(), meters, prices.money, guard), told.render_metrics)
 
 
 def threads(settings: Settings) -> Compression:
@@ -105,9 +113,18 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         "It will: shorten what the policy names in POST /v1/chat/completions, within "
         f"{settings.compression.deadline_ms:g} ms; send the original",
         "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
+        *_guarded(settings),
         "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
         f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
         f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
+    ]
+
+
+def _guarded(settings: Settings) -> list[str]:
+    return [
+        f"  compare answers on route {name}: {terms.share:.3g} of what is shortened is sent as it came, too, twice, "
+        f"for up to ${terms.usd_per_day:g} a day;"
+        for name, terms in settings.guards.items()
     ]
 
 

@@ -56,6 +56,19 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarding:
+    """What the quality guard does on a route: the share of requests whose original is sent too, what that may cost a
+    day, how much worse answers may agree (0.05: 5 points), how sure it must be, and after how many hours a level is
+    tried again (None: when an operator says so)."""
+
+    share: float = 0.02
+    usd_per_day: float = 1.0
+    margin: float = 0.05
+    confidence: float = 0.95
+    recover_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """What a name of a compressor stands for: a registered one (`use`) and its settings, None for its defaults."""
 
@@ -75,3 +88,4 @@ class Settings:
     ledger: str | None = None  # path of the SQLite file; None: not kept
     prices: Mapping[str, object] = field(default_factory=dict)  # overrides, see proxy.pricing
     compressors: Mapping[str, Chosen] = field(default_factory=dict)  # other names are those of `compressors`
+    guards: Mapping[str, Guarding] = field(default_factory=dict)  # by route; others have no quality guard

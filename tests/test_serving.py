@@ -6,7 +6,7 @@ from pathlib import Path
 from proxy.check import Checked
 from proxy.config import load
 from proxy.serving import screen, threads
-from proxy.settings import Settings
+from proxy.settings import Guarding, Settings
 
 
 def said(settings: Settings) -> str:
@@ -41,3 +41,10 @@ def test_where_a_model_is_called_for_there_are_morethreads_unless_a_number_is_gi
     assert threads(plain).workers is None
     assert threads(neural).workers == 8
     assert threads(replace(neural, compression=replace(neural.compression, workers=3))).workers == 3
+
+
+def test_what_the_quality_guard_sends_is_told(tmp_path: Path) -> None:
+    plain = settings(tmp_path, 'extends = "safe"')
+    assert "compare answers" not in said(plain)
+    guarded = replace(plain, guards={"all": Guarding(share=0.02, usd_per_day=1.5)})
+    assert "route all: 0.02 of what is shortened is sent as it came, too, twice, for up to $1.5" in said(guarded)

@@ -1,0 +1,119 @@
+"""The original of a request, sent again by ourselves: what goes out, what it will cost at most, what it did cost."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import ClassVar
+
+import httpx
+
+from policies.routes import Route
+from proxy import upstream
+from proxy.asgi import Header, Scope
+from proxy.guard.answers import BOUND, Answer
+from proxy.guard.witness import Whole
+from proxy.headers import plain
+from proxy.json_walk import Walk
+from proxy.pricing import Price
+from proxy.savings import Measured, Usage
+from proxy.settings import Settings, Upstream
+from proxy.wire import UnknownShape
+
+_DROPPED = frozenset((b"idempotency-key", b"content-encoding", b"content-length"))
+_MILLION = 1_000_000
+_BYTES = 3  # of a body or an answer to a token, at least
+_SPARE = 1.25  # what is set aside for each expected token
+_AT_LEAST = 500  # tokens of an answer that are set aside where its usage is not known
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """A request that went out compressed. In memory only, and only until its answers are compared: `body` is the
+    client's, `scope` holds its headers and credentials."""
+
+    settings: Settings
+    route: Route
+    scope: Scope
+    body: bytes
+    measured: Measured
+
+    @property
+    def destination(self) -> Upstream:
+        return self.settings.upstreams[self.route.upstream]
+
+
+async def send(transport: httpx.AsyncBaseTransport, request: Request) -> Whole | None:
+    """What the upstream says to the original, its body empty where it is too large; None where it refuses. Raises
+    `UpstreamError`, `httpx.TransportError` and `TimeoutError`."""
+    async with asyncio.timeout(request.destination.timeouts.total):
+        response = await upstream.send(transport, request.destination, call(request))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        try:
+            if response.status_code != 200:
+                return None
+            body = bytearray()
+            async for chunk in response.stream:
+                body += chunk
+                if len(body) > BOUND:
+                    return Whole(response.headers.raw, b"")
+            return Whole(response.headers.raw, bytes(body))
+        finally:
+            await response.stream.aclose()
+
+
+def call(request: Request) -> upstream.Call:
+    """To the same place with the same headers, except what would make the provider take it for a repetition."""
+    body = unstreamed(request.body)
+    path: bytes = request.scope["raw_path"][len(request.route.path) :]
+    query: bytes = request.scope["query_string"]
+    headers: list[Header] = [h for h in plain(request.scope["headers"]) if h[0] not in _DROPPED]
+    return upstream.Call("POST", path + b"?" + query if query else path, headers, body, len(body))
+
+
+def unstreamed(body: bytes) -> bytes:
+    """The body asking for its answer in one piece: then the provider says what it billed. Nothing else changes."""
+    try:
+        source = body.decode()
+        pieces: list[str] = []
+        at = 0
+        for start, end, value in _Flags(source).spans():
+            pieces += source[at:start], value
+            at = end
+    except (UnknownShape, ValueError, StopIteration, RecursionError):
+        return body
+    return "".join((*pieces, source[at:])).encode()
+
+
+class _Flags(Walk):
+    once = frozenset(("stream", "stream_options"))
+    _INSTEAD: ClassVar = {"stream": "false", "stream_options": "null"}
+
+    def spans(self) -> list[tuple[int, int, str]]:
+        """Where the values of the two keys lie, and what to put there."""
+        found: list[tuple[int, int, str]] = []
+        for key, at in self._members(self._space(0)):
+            self._value(at)
+            if key in self._INSTEAD:
+                found.append((at, self._end, self._INSTEAD[key]))
+        return found
+
+
+def estimate(price: Price, request: Request, answer: Answer) -> float:
+    """USD that one original will hardly cost more than, by what the compressed request was billed, or by its size."""
+    usage = answer.usage or Usage()
+    removed = (request.measured.tokens_before or 0) - (request.measured.tokens_after or 0)
+    sent = usage.input + removed if usage.input is not None else len(request.body) / _BYTES
+    said = usage.output if usage.output is not None else _AT_LEAST + len(answer.text) / _BYTES
+    return _SPARE * _uncached(price, sent, said)
+
+
+def cost(price: Price, usage: Usage | None) -> float | None:
+    """USD of an answer; where it is not said what came from a cache, at the price without one. None: not known."""
+    if usage is None or usage.input is None or usage.output is None:
+        return None
+    exact = price.cost(usage)
+    return _uncached(price, usage.input, usage.output) if exact is None else exact
+
+
+def _uncached(price: Price, sent: float, said: float) -> float:
+    assert price.output is not None  # requests of a model without one are not taken
+    return (sent * max(price.input, price.cache_write or 0.0) + said * price.output) / _MILLION
