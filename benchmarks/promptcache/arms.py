@@ -1,0 +1,145 @@
+"""What stands between client and provider: nothing, naive compression, or our pipeline.
+
+An arm sees the requests in the order in which they come and, after each, what was billed.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from compressors import Rate, Span, Task, load
+from compressors.spans import join
+from compressors.tokenizers import counter
+from policies.base import Kind, Mode, Plan, Segment
+from policies.presets import PRESETS, TABLES
+from policies.routes import Route
+from policies.rules import RulePolicy
+from policies.written import build
+from proxy import segmentation, wire
+from proxy.pipeline import Asked, Pipeline
+from proxy.savings import Usage
+from proxy.settings import Compression, Settings
+from proxy.shorten import Stages, shorten
+
+RATE = 0.5  # what `balanced` keeps of long contexts
+SHORT = 100  # tokens; below, naive compression leaves a message alone
+_WORDS = {  # `balanced` without models, as the README has it
+    "extends": "balanced",
+    "context": {"compressor": "lexical"},
+    "history": {"compressor": "whitespace", "rate": 1.0, "roles": ["assistant"]},
+}
+WORDS = build({"words": _WORDS}, TABLES, [])["words"]
+
+
+def policy(name: str) -> RulePolicy:
+    """Raises `KeyError`."""
+    return WORDS if name == WORDS.name else PRESETS[name]
+
+
+class Arm(Protocol):
+    def send(self, body: bytes) -> bytes:
+        """What goes to the provider."""
+        ...
+
+    def told(self, usage: Usage) -> None:
+        """What the provider billed for the last request; `cache_write` None where it has no price of its own."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Nothing:
+    """No compression."""
+
+    def send(self, body: bytes) -> bytes:
+        return body
+
+    def told(self, usage: Usage) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Naive(Nothing):
+    """Everything but the newest question is cut to half by what the newest question asks, again at each turn: messages
+    before the newest user message as a whole, in that message what is told apart as context. Nothing is protected."""
+
+    def send(self, body: bytes) -> bytes:
+        request = wire.parse(body)
+        segments = segmentation.segment(request)
+        newest = max((n for n, m in enumerate(request.messages) if m.role == "user"), default=-1)
+        question = next((s.question for s in reversed(segments) if s.message == newest and s.question), "")
+        spans = [(n, (0, len(f.text))) for n, f in enumerate(request.fields) if f.message != newest]
+        spans += [
+            (s.field, (s.start, s.end)) for s in segments if s.message == newest and s.kind in (Kind.CONTEXT, Kind.CODE)
+        ]
+        texts: dict[int, str] = {}
+        for field, span in sorted(spans, reverse=True):
+            whole = texts.get(field, request.fields[field].text)
+            texts[field] = _halved(whole, span, question)
+        return wire.splice(request, {n: t for n, t in texts.items() if t != request.fields[n].text})
+
+
+def _halved(whole: str, span: Span, question: str) -> str:
+    part = whole[span[0] : span[1]]
+    if counter("o200k_base").count(part) < SHORT:
+        return whole
+    (kept,) = load("lexical").compress([Task(part, Rate(RATE), question)])
+    return whole[: span[0]] + join(part, kept.spans) + whole[span[1] :]
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The rules of a policy, with the newest question instead of each turn's own, and nothing held back for being
+    shared: the same compressors, rates and protection, but no thought of the provider's cache."""
+
+    inner: RulePolicy
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def mode(self) -> Mode:
+        return self.inner.mode
+
+    def plan(self, segments: Sequence[Segment]) -> Plan:
+        rules = {kind: replace(rule, keep_shared=False) for kind, rule in self.inner.rules.items()}
+        newest = next((s.question for s in reversed(segments) if s.question), "")
+        asked = [replace(s, question=newest if s.question else "") for s in segments]
+        return replace(self.inner, rules=rules).plan(asked)
+
+
+class EachTurn(Nothing):
+    """`Newest` over the rules of `words`."""
+
+    def __init__(self) -> None:
+        self._policy = Newest(WORDS)
+
+    def send(self, body: bytes) -> bytes:
+        return shorten(body, self._policy, load, Stages()).body
+
+
+class Ours:
+    """The pipeline as the proxy runs it, for one tenant, with time enough for every compressor."""
+
+    def __init__(self, policy: RulePolicy) -> None:
+        self._policy = policy
+        compression = Compression(deadline_ms=600_000, workers=1, bypass_share=0.0)
+        self._pipeline = Pipeline(compression)
+        self._runner = asyncio.Runner()
+        self._asked = Asked(tenant=b"a route and a key")
+        route = Route("benchmark", "", policy.name)
+        self._pipeline.settle(Settings({}, (route,), {policy.name: policy}, compression=compression))
+
+    def send(self, body: bytes) -> bytes:
+        return self._runner.run(self._pipeline.prepare(body, self._policy, self._asked)).body
+
+    def told(self, usage: Usage) -> None:
+        """Nothing to tell it yet."""
+
+    def close(self) -> None:
+        self._pipeline.close()
+        self._runner.close()
