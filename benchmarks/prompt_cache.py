@@ -28,7 +28,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -91,10 +91,9 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def command() -> str:
+def command(words: Sequence[str]) -> str:
     """The command without this machine's folders."""
-    words = ("DIR" if Path(word).is_absolute() else word for word in sys.argv[1:])
-    return " ".join(["python benchmarks/prompt_cache.py", *words])
+    return " ".join(["python benchmarks/prompt_cache.py", *("DIR" if Path(w).is_absolute() else w for w in words)])
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -108,8 +107,8 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
-    given = arguments().parse_args()
+def main(words: Sequence[str]) -> int:
+    given = arguments().parse_args(words)
     console = Console(width=None if sys.stdout.isatty() else 160)
     began = datetime.now(UTC)
     found, absent = names(given)
@@ -119,7 +118,7 @@ def main() -> int:
     order = {name: n for n, name in enumerate(found)}
     rows = sorted(run(given, found, console), key=lambda bill: (order[bill.workload], bill.line, bill.arm))
     seconds = (datetime.now(UTC) - began).seconds
-    about = {"date": began.date().isoformat(), "machine": machine(), "command": command(), "seconds": str(seconds)}
+    about = {"date": began.date().isoformat(), "machine": machine(), "command": command(words), "seconds": str(seconds)}
     result = table.Result(tuple(rows), tuple(given.policies), tuple(absent), about)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.with_suffix(".json").write_text(table.as_json(result), "utf-8")
@@ -131,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
