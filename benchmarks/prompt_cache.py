@@ -6,7 +6,8 @@
 Replays conversations, agent traces, retrieval and questions about shared documents, request by request, each through
 
   none       no compression
-  naive      everything but the newest question is cut to half by what the newest question asks, again at each turn
+  naive      everything but the newest question is cut by what the newest question asks, again at each turn; of a text
+             as much stays as `words` keeps of a context of that size, nothing is protected
   each turn  the rules of `words` (same compressors, rates, protection), with the newest question for every turn
   words      ours: `balanced` without models, through the proxy's own pipeline; other policies with --policies
 
@@ -40,13 +41,13 @@ from rich.progress import track
 
 sys.path.append(str(Path(__file__).parent))
 
-from promptcache import datasets, plots, table  # noqa: E402
-from promptcache.arms import WORDS  # noqa: E402
-from promptcache.datasets import SOURCES  # noqa: E402
-from promptcache.replay import BLIND, Bill, Line, bills, groups  # noqa: E402
-from promptcache.workloads import Workload  # noqa: E402
+from promptcache import datasets, plots, table
+from promptcache.arms import WORDS
+from promptcache.datasets import SOURCES
+from promptcache.replay import BLIND, Bill, Line, bills, groups
+from promptcache.workloads import Workload
 
-from policies.presets import PRESETS  # noqa: E402
+from policies.presets import PRESETS
 
 HERE = Path(__file__).parent
 Job = tuple[str, str, tuple[Line, ...]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import prompt_cache
 import pytest
 from promptcache import datasets, replay, table
-from promptcache.arms import EachTurn, Naive, Nothing, Ours, policy
+from promptcache.arms import Arm, EachTurn, Naive, Nothing, Ours, policy
 from promptcache.prompts import rendered
 from promptcache.replay import LINES, NONE, Bill
 from promptcache.workloads import Pace, Request, Workload, assistant, marked, system, timed, turns, user
@@ -65,7 +65,7 @@ def test_marks_stand_at_the_system_message_and_the_newest_and_change_no_text() -
     assert rendered(json.dumps({"messages": marked(CHAT[:4], newest=False)}).encode()).marks == (0,)
 
 
-def rows(arm: replay.Arm, workload: Workload) -> Iterator[list[list[int]]]:
+def rows(arm: Arm, workload: Workload) -> Iterator[list[list[int]]]:
     """The tokens that an arm sends, by thread."""
     found: dict[int, list[list[int]]] = defaultdict(list)
     for request in workload.requests:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from compressors import Rate, Span, Task, load
+from compressors import Span, Task, load
 from compressors.spans import join
 from compressors.tokenizers import counter
 from policies.base import Kind, Mode, Plan, Segment
+from policies.budget import choose
 from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.rules import RulePolicy
@@ -22,8 +23,6 @@ from proxy.savings import Usage
 from proxy.settings import Compression, Settings
 from proxy.shorten import Stages, shorten
 
-RATE = 0.5  # what `balanced` keeps of long contexts
-SHORT = 100  # tokens; below, naive compression leaves a message alone
 _WORDS = {  # `balanced` without models, as the README has it
     "extends": "balanced",
     "context": {"compressor": "lexical"},
@@ -63,8 +62,9 @@ class Nothing:
 
 
 class Naive(Nothing):
-    """Everything but the newest question is cut to half by what the newest question asks, again at each turn: messages
-    before the newest user message as a whole, in that message what is told apart as context. Nothing is protected."""
+    """Everything but the newest question is cut by what the newest question asks, again at each turn: messages before
+    the newest user message as a whole, in that message what is told apart as context. Of a text as much stays as
+    `words` keeps of a context of that size, but nothing is protected."""
 
     def send(self, body: bytes) -> bytes:
         request = wire.parse(body)
@@ -72,21 +72,19 @@ class Naive(Nothing):
         newest = max((n for n, m in enumerate(request.messages) if m.role == "user"), default=-1)
         question = next((s.question for s in reversed(segments) if s.message == newest and s.question), "")
         spans = [(n, (0, len(f.text))) for n, f in enumerate(request.fields) if f.message != newest]
-        spans += [
-            (s.field, (s.start, s.end)) for s in segments if s.message == newest and s.kind in (Kind.CONTEXT, Kind.CODE)
-        ]
-        texts: dict[int, str] = {}
-        for field, span in sorted(spans, reverse=True):
-            whole = texts.get(field, request.fields[field].text)
-            texts[field] = _halved(whole, span, question)
+        for n in {s.field for s in segments if s.message == newest}:
+            own = [s for s in segments if s.field == n and s.kind is Kind.CONTEXT]
+            spans += [(n, (own[0].start, own[-1].end))] if own else []
+        texts = {n: _cut(request.fields[n].text, span, question) for n, span in spans}
         return wire.splice(request, {n: t for n, t in texts.items() if t != request.fields[n].text})
 
 
-def _halved(whole: str, span: Span, question: str) -> str:
+def _cut(whole: str, span: Span, question: str) -> str:
     part = whole[span[0] : span[1]]
-    if counter("o200k_base").count(part) < SHORT:
+    budget = choose(WORDS.rules[Kind.CONTEXT].ranges, counter("o200k_base").count(part))
+    if budget is None:
         return whole
-    (kept,) = load("lexical").compress([Task(part, Rate(RATE), question)])
+    (kept,) = load("lexical").compress([Task(part, budget, question)])
     return whole[: span[0]] + join(part, kept.spans) + whole[span[1] :]
 
 

@@ -170,7 +170,9 @@ SOURCES = {
     "shared, in system (QMSum)": Source("dialogue_qmsum", partial(_documents, in_system=True), READERS, grows=False),
     "shared, in user (QMSum)": Source("dialogue_qmsum", partial(_documents, in_system=False), READERS, grows=False),
     "document chat (QMSum)": Source("dialogue_qmsum", _document_chats, PEOPLE),
-    "shared, in system (SQuALITY)": Source("longdoc_squality", partial(_documents, in_system=True), READERS, grows=False),
+    "shared, in system (SQuALITY)": Source(
+        "longdoc_squality", partial(_documents, in_system=True), READERS, grows=False
+    ),
     "shared, in user (papers)": Source(
         "longdoc_evidence_inference", partial(_documents, in_system=False), READERS, grows=False
     ),

@@ -34,7 +34,7 @@ Where = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`block` and `minimum` in tokens, `ttl` in seconds since the last use. `explicit`: only marked prefixes are kept."""
+    """`block` and `minimum` in tokens, `ttl`: seconds since the last use. `explicit`: only marked prefixes are kept."""
 
     block: int = 128
     minimum: int = 1024
@@ -83,11 +83,11 @@ class Provider:
 def _digests(tokens: Tokens, cuts: Sequence[int]) -> dict[int, bytes]:
     """The digest of each prefix; `cuts` in order."""
     running = blake2b(digest_size=16)
-    raw = memoryview(np.ascontiguousarray(tokens)).cast("B")
+    raw = tokens.tobytes()
     found: dict[int, bytes] = {}
     at = 0
     for cut in cuts:
-        running.update(raw[4 * at : 4 * cut])
+        running.update(raw[tokens.itemsize * at : tokens.itemsize * cut])
         found[cut] = running.digest()
         at = cut
     return found

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-import numpy as np
-
 from promptcache.arms import Arm, EachTurn, Naive, Nothing, Ours, policy
 from promptcache.prompts import rendered
 from promptcache.provider import Provider, Rules, input_usd
 from promptcache.workloads import Request, Workload, marked
 from proxy.pricing import Price, known
+from proxy.savings import Usage
+
+AUTOMATIC = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Line:
 
     name: str
     model: str
-    rules: Rules = Rules()
+    rules: Rules = AUTOMATIC
 
     @property
     def price(self) -> Price:
@@ -84,7 +85,7 @@ def bills(workload: Workload, arm: str, lines: Sequence[Line]) -> list[Bill]:
 def _bills(workload: Workload, name: str, arm: Arm, lines: Sequence[Line]) -> list[Bill]:
     line = lines[0]
     provider = Provider(line.rules)
-    tokens = np.zeros(3, np.int64)
+    usages: list[Usage] = []
     usd, changed, seconds = [0.0] * len(lines), 0, 0.0
     for request in workload.requests:
         body = _body(workload, request, line)
@@ -96,12 +97,15 @@ def _bills(workload: Workload, name: str, arm: Arm, lines: Sequence[Line]) -> li
         usage = provider.ask(rendered(sent), request.at, where)
         arm.told(usage if line.price.cache_write else replace(usage, cache_write=None))
         usd = [so_far + input_usd(usage, one.price) for so_far, one in zip(usd, lines, strict=True)]
-        tokens += (usage.input or 0, usage.cached or 0, usage.cache_write or 0)
-    size = len(workload.requests)
-    return [
-        Bill(workload.name, one.name, name, size, *tokens.tolist(), changed, cost, seconds)
-        for one, cost in zip(lines, usd, strict=True)
-    ]
+        usages.append(usage)
+    counts = (
+        len(usages),
+        sum(usage.input or 0 for usage in usages),
+        sum(usage.cached or 0 for usage in usages),
+        sum(usage.cache_write or 0 for usage in usages),
+        changed,
+    )
+    return [Bill(workload.name, one.name, name, *counts, cost, seconds) for one, cost in zip(lines, usd, strict=True)]
 
 
 def _body(workload: Workload, request: Request, line: Line) -> bytes:

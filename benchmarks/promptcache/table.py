@@ -66,9 +66,9 @@ def beaten(result: Result, arm: str) -> list[str]:
 
 
 def verdicts(result: Result) -> Iterator[str]:
-    for arm in ("naive", "each turn"):
-        places = len(dearer(result, arm))
-        yield f"`{arm}` costs more than no compression in {places} of {len(LINES) * len(result.workloads)} cases."
+    cases = len(LINES) * len(result.workloads)
+    for arm in (arm for arm in BLIND if arm != NONE):
+        yield f"`{arm}` costs more than no compression in {len(dearer(result, arm))} of {cases} cases."
     for arm in result.ours:
         if ahead := beaten(result, arm):
             yield f"Something else is cheaper than `{arm}`: {'; '.join(ahead)}."
