@@ -106,18 +106,33 @@ def _asked(text: str, question: str, in_system: bool) -> Messages:
     return [system(ANSWER), user(f"Context:\n{text}\n\nQuestion: {question}")]
 
 
-def _retrieving(records: list[Record]) -> Threads:
-    """Conversations about one article; each turn brings the passages that were found for it."""
+def _by_article(records: list[Record]) -> Iterator[list[Record]]:
+    """Questions about one article, as many as a conversation has."""
     articles: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         articles[record["lang"], record["documents"][0]["title"]].append(record)
     for group in articles.values():
-        for n in range(0, len(group), _TURNS):
-            said = [system(ANSWER)]
-            for record in group[n : n + _TURNS]:
-                said.append(user(f"Context:\n{_passages(record)}\n\nQuestion: {record['question']}"))
-                said.append(assistant(record["answers"][0]))
-            yield turns(said)
+        yield from (group[n : n + _TURNS] for n in range(0, len(group), _TURNS))
+
+
+def _retrieving(records: list[Record]) -> Threads:
+    """Conversations about one article; each turn brings the passages that were found for it."""
+    for group in _by_article(records):
+        said = [system(ANSWER)]
+        for record in group:
+            said.append(user(f"Context:\n{_passages(record)}\n\nQuestion: {record['question']}"))
+            said.append(assistant(record["answers"][0]))
+        yield turns(said)
+
+
+def _following(records: list[Record]) -> Threads:
+    """Conversations in which only the first turn brings passages. Some have a little more than a provider's cache asks
+    for, so that compression may take them below it."""
+    for group in _by_article(records):
+        asked = [{"question": r["question"], "references": r["answers"]} for r in group]
+        found = {d["text"]: d["title"] for r in group[:2] for d in r["documents"]}
+        text = context((title, text) for text, title in found.items())
+        yield from _document_chats([{"text": text, "questions": asked}])
 
 
 def _documents(records: list[Record], in_system: bool) -> Threads:
@@ -166,6 +181,7 @@ SOURCES = {
     "single, in system (NQ)": Source("qa_nq_multidoc", partial(_single, in_system=True), SINGLE, grows=False),
     "single (SQuAD)": Source("qa_squad", partial(_single, in_system=False), SINGLE, grows=False),
     "retrieval chat (SQuAD)": Source("qa_squad", _retrieving, PEOPLE),
+    "passages, then questions (SQuAD)": Source("qa_squad", _following, PEOPLE),
     "retrieval chat (XQuAD)": Source("qa_xquad_11langs", _retrieving, PEOPLE),
     "shared, in system (QMSum)": Source("dialogue_qmsum", partial(_documents, in_system=True), READERS, grows=False),
     "shared, in user (QMSum)": Source("dialogue_qmsum", partial(_documents, in_system=False), READERS, grows=False),
