@@ -101,7 +101,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, help="folder with the sets as *.jsonl.gz; without it: a few texts of ours")
     parser.add_argument("--workloads", nargs="+", choices=SOURCES, metavar="NAME", help="only these, of --data")
-    parser.add_argument("--limit", type=int, default=120, help="requests a workload")
+    parser.add_argument("--limit", type=int, default=80, help="requests a workload (default 80)")
     parser.add_argument("--policies", nargs="+", choices=[WORDS.name, *PRESETS], default=[WORDS.name], metavar="POLICY")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=HERE / "results" / "prompt_cache", help="without an ending")

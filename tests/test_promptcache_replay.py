@@ -139,8 +139,8 @@ def test_the_last_word_is_whether_ours_ever_costs_more() -> None:
     assert cheapest == "Nothing is cheaper than `words`."
     assert last == "`words` never costs more than no compression."
     *_, cheapest, last = table.verdicts(result(0.9, 1.1))
-    assert "chat on GPT-5 (naive, by 20.0%; it sends 100%, ours 100%)" in cheapest
-    assert last.startswith("`words` COSTS MORE than no compression: chat on GPT-5 (+10.0%);")
+    assert "5 of 5 cases: chat, naive (100% sent, ours 100%): GPT-5 20.0%, GPT-4.1 20.0%" in cheapest
+    assert last.startswith("`words` COSTS MORE than no compression in 5 of 5 cases: chat: GPT-5 10.0%, GPT-4.1")
 
 
 def test_the_command_runs_without_data_and_names_no_folder(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def draw(result: Result, target: Path) -> None:
         panel.tick_params(labelsize=8)
         panel.set_xlabel("% saved", fontsize=8)
     panels[0].set_yticks([row + 0.4 - height / 2 for row in range(len(workloads))], workloads)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(workloads) - height, -height)
     labels = panels[0].get_legend_handles_labels()
     figure.legend(*labels, loc="outside lower center", ncols=len(arms), fontsize=8, frameon=False)
     figure.savefig(target, dpi=110, metadata={"Software": ""})

@@ -1,6 +1,7 @@
 """Bills as tables: $ per 1,000 requests, one table a model line; and what follows from them."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from statistics import mean
@@ -42,26 +43,22 @@ class Result:
         return self.bill(workload, line, arm).input / self.bill(workload, line, NONE).input
 
 
-def dearer(result: Result, arm: str) -> list[str]:
-    """Where an arm costs more than no compression."""
-    return [
-        f"{workload} on {line.name} ({-result.saving(workload, line, arm):+.1%})"
-        for line in LINES
-        for workload in result.workloads
-        if result.saving(workload, line, arm) < -_SAME
-    ]
+def dearer(result: Result, arm: str) -> dict[tuple[str, str], float]:
+    """By workload and line: by how much of the cost an arm costs more than no compression, where it does."""
+    found = {(w, line.name): -result.saving(w, line, arm) for w in result.workloads for line in LINES}
+    return {case: more for case, more in found.items() if more > _SAME}
 
 
-def beaten(result: Result, arm: str) -> list[str]:
-    """Where an arm that is not ours is the cheapest, and how much each of the two sends."""
-    found = []
-    for line in LINES:
-        for workload in result.workloads:
+def beaten(result: Result, arm: str) -> dict[tuple[str, str], float]:
+    """By workload, arm and what each sends, and by line: by how much an arm that is not ours is cheaper than `arm`."""
+    found = {}
+    for workload in result.workloads:
+        for line in LINES:
             best = max(BLIND, key=lambda a: result.saving(workload, line, a))
             ahead = result.saving(workload, line, best) - result.saving(workload, line, arm)
+            theirs, own = (f"{result.sent(workload, line, a):.0%}" for a in (best, arm))
             if ahead > _SAME:
-                theirs, own = (f"{result.sent(workload, line, a):.0%}" for a in (best, arm))
-                found.append(f"{workload} on {line.name} ({best}, by {ahead:.1%}; it sends {theirs}, ours {own})")
+                found[f"{workload}, {best} ({theirs} sent, ours {own})", line.name] = ahead
     return found
 
 
@@ -70,15 +67,22 @@ def verdicts(result: Result) -> Iterator[str]:
     for arm in (arm for arm in BLIND if arm != NONE):
         yield f"`{arm}` costs more than no compression in {len(dearer(result, arm))} of {cases} cases."
     for arm in result.ours:
-        if ahead := beaten(result, arm):
-            yield f"Something else is cheaper than `{arm}`: {'; '.join(ahead)}."
+        if found := beaten(result, arm):
+            yield f"Something else is cheaper than `{arm}` in {len(found)} of {cases} cases: {_grouped(found)}."
         else:
             yield f"Nothing is cheaper than `{arm}`."
     for arm in result.ours:
-        if places := dearer(result, arm):
-            yield f"`{arm}` COSTS MORE than no compression: {'; '.join(places)}."
+        if found := dearer(result, arm):
+            yield f"`{arm}` COSTS MORE than no compression in {len(found)} of {cases} cases: {_grouped(found)}."
         else:
             yield f"`{arm}` never costs more than no compression."
+
+
+def _grouped(cases: Mapping[tuple[str, str], float]) -> str:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for (what, line), share in cases.items():
+        groups[what].append(f"{line} {share:.1%}")
+    return "; ".join(f"{what}: {', '.join(places)}" for what, places in groups.items())
 
 
 def as_json(result: Result) -> str:
