@@ -41,13 +41,15 @@ _TURNS = 8  # questions in a conversation that brings new passages with each
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`file`: its records, in an order of their own that is the same every time."""
+    """`file`: its records, in an order of their own that is the same every time. `times`: so many times as many
+    requests are taken as elsewhere, where they are short."""
 
     file: str
     threads: Callable[[list[Record]], Threads]
     pace: Pace
     keyed: bool = False
     grows: bool = True
+    times: int = 1
 
 
 def load(folder: Path, name: str, limit: int) -> Workload:
@@ -56,7 +58,7 @@ def load(folder: Path, name: str, limit: int) -> Workload:
     with gzip.open(path(folder, name), "rt", encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     records.sort(key=lambda record: zlib.crc32(b"order" + record["id"].encode()))
-    return Workload(name, timed(own.threads(records), own.pace, limit, name), own.keyed, own.grows)
+    return Workload(name, timed(own.threads(records), own.pace, limit * own.times, name), own.keyed, own.grows)
 
 
 def path(folder: Path, name: str) -> Path:
@@ -170,8 +172,10 @@ def _lookups(records: list[Record]) -> Threads:
 
 
 SOURCES = {
-    "task dialogues (SGD)": Source("dialogue_sgd", partial(_dialogues, instructions=TOOLS), PEOPLE),
-    "short chats (MT-Bench-101)": Source("dialogue_mtbench101", partial(_dialogues, instructions=HELP), PEOPLE),
+    "task dialogues (SGD)": Source("dialogue_sgd", partial(_dialogues, instructions=TOOLS), PEOPLE, times=4),
+    "short chats (MT-Bench-101)": Source(
+        "dialogue_mtbench101", partial(_dialogues, instructions=HELP), PEOPLE, times=4
+    ),
     "agents (tau-bench)": Source("dialogue_agent_traces", partial(_dialogues, source="tau"), AGENTS),
     "agents (SWE-agent)": Source("dialogue_agent_traces", partial(_dialogues, source="swe"), AGENTS, keyed=True),
     "look-ups in JSON": Source("toolqa_json", _lookups, AGENTS),
