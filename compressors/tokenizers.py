@@ -56,11 +56,15 @@ class Counter:
             return len(self._encoding.encode_ordinary(text))
         return sum(len(self._encoding.encode_ordinary(piece)) for piece in _pieces(text))
 
+    def ids(self, text: str) -> list[int]:
+        """The tokens of `text` on its own, by their numbers."""
+        return [id for piece in _pieces(text) for id in self._encoding.encode_ordinary(piece)]
+
     def starts(self, text: str) -> "NDArray[np.intp]":
         """Where each token of `text` starts, in code points; where a lone surrogate is in it, about there."""
         import numpy as np
 
-        ids = [id for piece in _pieces(text) for id in self._encoding.encode_ordinary(piece)]
+        ids = self.ids(text)
         ends = np.cumsum(np.frombuffer(self._lengths, np.uint16)[np.array(ids, np.intp)], dtype=np.intp)
         starts = np.concatenate((np.zeros(1, np.intp), ends))[: len(ids)]
         if text.isascii():
