@@ -1,11 +1,13 @@
 """The composition root: which ASGI class answers which path, and what ends with the server."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from proxy.asgi import Receive, Scope, Send
 from proxy.endpoints import Gateway, Parts
 from proxy.pages import Health, Metrics, Readiness
 from proxy.pipeline import Pipeline
+from proxy.recording import Recorder
 from proxy.savings import Measured, Meter
 from proxy.settings import Settings
 from proxy.transport import Transport
@@ -31,6 +33,11 @@ class App:
             await self._own.get(scope["path"], self._gateway)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
+
+    def record_to(self, recorder: Recorder) -> None:
+        """Before it serves: chat requests are told to this one, too. Whoever opened it closes it."""
+        self._parts = replace(self._parts, recorder=recorder)
+        self._gateway = Gateway(self._parts)
 
     def drain(self) -> None:
         self._draining = True

@@ -18,6 +18,7 @@ from proxy.headers import bearer_token, content_coding, credentials, is_event_st
 from proxy.intake import Client, check
 from proxy.override import asked, choose
 from proxy.pipeline import Asked, Pipeline
+from proxy.recording import Recorder
 from proxy.savings import Measured, Meter, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 from proxy.wire import peek
@@ -35,6 +36,7 @@ class Parts:
     transport: httpx.AsyncBaseTransport
     meters: Sequence[Meter] = ()
     price: Callable[[Measured], float | None] | None = None
+    recorder: Recorder | None = None
 
 
 class Gateway:
@@ -69,6 +71,7 @@ class Exchange:
     error: str = ""
     began: float = field(default_factory=time.perf_counter)
     first_byte_ms: float | None = None
+    recorded: bytes | None = None  # the body as it came, where it is to be recorded
 
     async def run(self) -> None:
         """Returning with the answer begun but not ended makes the server cut the connection: it looks broken."""
@@ -145,6 +148,8 @@ class Exchange:
 
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
         assert self.route is not None
+        if self.parts.recorder is not None and self.parts.recorder.wants():
+            self.recorded = body
         tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
         prepared = await self.parts.pipeline.prepare(body, policy, Asked(tenant, self.settings.compressors))
         self.measured, self.damage = prepared.measured, prepared.damage
@@ -227,3 +232,5 @@ class Exchange:
         )
         for meter in self.parts.meters:
             meter.record(savings)
+        if self.recorded is not None and self.parts.recorder is not None:
+            self.parts.recorder.record(self.recorded, savings)

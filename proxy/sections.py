@@ -16,8 +16,17 @@ from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
 from proxy.chosen import chosen
 from proxy.pricing import parse_overrides
-from proxy.schema import CompressionTable, FileTable, HeaderTable, LedgerTable, RouteTable, ServerTable, UpstreamTable
-from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
+from proxy.schema import (
+    CompressionTable,
+    FileTable,
+    HeaderTable,
+    LedgerTable,
+    RecordingTable,
+    RouteTable,
+    ServerTable,
+    UpstreamTable,
+)
+from proxy.settings import Compression, Limits, Recording, Settings, Timeouts, Upstream
 
 OPENAI = {"openai": {"url": "https://api.openai.com/v1"}}
 KEYS = {"key", "api_key", "token", "authorization", "secret", "password"}
@@ -68,6 +77,7 @@ class Sections:
             ledger=self._ledger(file.ledger),
             prices=file.prices,
             compressors=own,
+            recording=self._recording(file.recording),
         )
 
     def _complain(self, path: Path, message: str, allowed: str = "") -> None:
@@ -78,6 +88,11 @@ class Sections:
         if ledger.path is None:
             return str(user_state_path("laconic") / "ledger.sqlite3")
         return None if ledger.path == "off" else str(self._file(ledger.path))
+
+    def _recording(self, table: object) -> Recording:
+        written = read(RecordingTable, table, ("recording",), self._complaints) or RecordingTable()
+        path = None if written.path is None else str(self._file(written.path))
+        return Recording(path, written.share, written.max_mb, written.redact)
 
     def _file(self, name: str) -> File:
         """A path in the file is relative to the folder of the file."""

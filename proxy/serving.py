@@ -18,11 +18,12 @@ from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
 from proxy.pricing import parse_overrides, saved_usd
+from proxy.recording import open_recorder
 from proxy.reload import Current
 from proxy.savings import Meter
 from proxy.server import listen
 from proxy.server import serve as run
-from proxy.settings import Compression, Settings
+from proxy.settings import Compression, Recording, Settings
 
 log = logging.getLogger("laconic")
 
@@ -65,7 +66,11 @@ def _app(current: Current, pipeline: Pipeline, stack: ExitStack) -> App:
     price = partial(saved_usd, overrides=parse_overrides(settings.prices, []))
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    return create_app(current.current, pipeline, meters, price, told.render_metrics)
+    app = create_app(current.current, pipeline, meters, price, told.render_metrics)
+    if recorder := open_recorder(settings.recording):
+        stack.callback(recorder.close)
+        app.record_to(recorder)
+    return app
 
 
 def threads(settings: Settings) -> Compression:
@@ -92,14 +97,27 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         *(f"  {line}" for line in checked.lines),
         *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
         *(["  models are being loaded; until /readyz says ready, requests pass as they come"] * runs_models(settings)),
+        *_recorded(settings.recording),
         "",
         "It will: shorten what the policy names in POST /v1/chat/completions, within "
         f"{settings.compression.deadline_ms:g} ms; send the original",
         "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
-        "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
+        f"It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; {_keep(settings)};",
         f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
         f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
     ]
+
+
+def _recorded(recording: Recording) -> list[str]:
+    if recording.path is None:
+        return []
+    how = "redacted, but for names" if recording.redact else "NOT redacted"
+    share = f"{recording.share:.0%} of chat requests"
+    return [f"  recording: {share}, {how}, up to {recording.max_mb} MB, are kept in {recording.path}"]
+
+
+def _keep(settings: Settings) -> str:
+    return "log prompts" if settings.recording.path else "keep or log prompts"
 
 
 def _but(settings: Settings) -> str:

@@ -56,6 +56,16 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """`path` None: nothing is recorded. `share` of the chat requests; `max_mb` of the file (MiB) end it."""
+
+    path: str | None = None
+    share: float = 1.0
+    max_mb: int = 100
+    redact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """What a name of a compressor stands for: a registered one (`use`) and its settings, None for its defaults."""
 
@@ -75,3 +85,4 @@ class Settings:
     ledger: str | None = None  # path of the SQLite file; None: not kept
     prices: Mapping[str, object] = field(default_factory=dict)  # overrides, see proxy.pricing
     compressors: Mapping[str, Chosen] = field(default_factory=dict)  # other names are those of `compressors`
+    recording: Recording = Recording()
