@@ -137,7 +137,10 @@ class Exchange:
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
-        policy = choose(self.settings.policies.get(self.route.policy), asked(headers))
+        wish = asked(headers)
+        if self.parts.recorder is not None and wish != b"off" and self.parts.recorder.wants():
+            self.recorded = body = await self._whole(body)
+        policy = choose(self.settings.policies.get(self.route.policy), wish)
         if isinstance(policy, Measured):
             self.measured = policy
         elif coding := content_coding(headers):
@@ -148,8 +151,6 @@ class Exchange:
 
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
         assert self.route is not None
-        if self.parts.recorder is not None and self.parts.recorder.wants():
-            self.recorded = body
         tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
         prepared = await self.parts.pipeline.prepare(body, policy, Asked(tenant, self.settings.compressors))
         self.measured, self.damage = prepared.measured, prepared.damage

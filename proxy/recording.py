@@ -33,7 +33,6 @@ class Request:
 
     at: float
     route: str
-    model: str
     usage: Usage | None
     body: bytes = field(repr=False)
 
@@ -62,7 +61,7 @@ class Recorder:
             self.dropped += 1
             return
         self._size += len(body)
-        self._waiting.append(Request(savings.at, savings.route, savings.measured.model, savings.usage, body))
+        self._waiting.append(Request(savings.at, savings.route, savings.usage, body))
 
     def close(self) -> None:
         """Writes what is waiting."""
@@ -114,7 +113,7 @@ def line(request: Request, redacted: bool) -> bytes | None:
         told = {
             "at": round(request.at, 3),
             "route": request.route,
-            "model": request.model,
+            "model": body["model"] if isinstance(body.get("model"), str) else "",
             "usage": asdict(request.usage) if request.usage else None,
             "body": (redact if redacted else without_names)(body),
         }

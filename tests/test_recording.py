@@ -86,13 +86,13 @@ def test_nothing_is_recorded_unless_asked_for(fake: Provider, tmp_path: Path) ->
 
 
 def test_what_upstream_gets_does_not_change_with_recording(fake: Provider, tmp_path: Path) -> None:
-    odd = body(MESSAGES)
     for policy in ("off", "safe"):
         for recording in (Recording(), Recording(str(tmp_path / "t.jsonl"))):
-            sent(settings(fake, recording, policy), odd)
+            sent(settings(fake, recording, policy), PLAIN)
     off, off_recorded, safe, safe_recorded = (request.body for request in fake.requests)
-    assert off == off_recorded == odd
-    assert safe == safe_recorded
+    assert off == off_recorded == PLAIN
+    assert safe == safe_recorded != PLAIN
+    assert len(lines(tmp_path / "t.jsonl")) == 2
 
 
 def test_bodies_that_nobody_could_tune_for_and_bypassed_requests_are_left_out(fake: Provider, tmp_path: Path) -> None:
