@@ -24,7 +24,8 @@ from proxy.server import running
 from proxy.serving import screen
 from proxy.settings import Recording, Settings, Upstream
 
-MESSAGES = [user(f"Context:\n{NUMBERED}\n\nQuestion: {QUESTION} Write to ann.lee@example.org.")]
+SPACED = NUMBERED.replace(". ", ".   \t ")
+MESSAGES = [user(f"Context:\n{SPACED}\n\nQuestion: {QUESTION} Write to ann.lee@example.org.")]
 PLAIN = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "user": "ann", "temperature": 0.5}).encode()
 
 
