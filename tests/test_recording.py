@@ -24,7 +24,7 @@ from proxy.server import running
 from proxy.serving import screen
 from proxy.settings import Recording, Settings, Upstream
 
-SPACED = NUMBERED.replace(". ", ".   \t ")
+SPACED = NUMBERED.replace(". ", ".\n\n\n\n")
 MESSAGES = [user(f"Context:\n{SPACED}\n\nQuestion: {QUESTION} Write to ann.lee@example.org.")]
 PLAIN = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "user": "ann", "temperature": 0.5}).encode()
 
