@@ -32,8 +32,8 @@ class OutOfTime(Exception):
 
 
 class Sweep:
-    """Tries candidates on the same requests. Texts are shortened under the deadline that serving has, without its
-    cache: what a request costs that nobody has sent before."""
+    """Tries candidates on the same requests, under the deadline that serving has. Where seconds cost money, nothing
+    that a model has read for one candidate is there for the next, as if each were served alone."""
 
     def __init__(self, requests: Sequence[Recorded], rates: Rates, deadline: float, until: float) -> None:
         """`deadline` in seconds for one request; `until` by `time.monotonic` for all of it."""
@@ -69,7 +69,8 @@ class Sweep:
             self._load(name)
         started = perf_counter()
         try:
-            with watched(lambda: True, monotonic() + self._deadline):
+            whose = candidate.name.encode() if self._rates.usd_per_second else b""
+            with watched(lambda: True, monotonic() + self._deadline, whose):
                 result = shorten(request.body, policy, self._load, Stages())
         except Cancelled:
             return None, perf_counter() - started
