@@ -4,7 +4,6 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-
 OUT = Path("laconic.policy.toml")
 
 

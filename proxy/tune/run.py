@@ -41,6 +41,8 @@ def tune(options: Options, settings: Settings) -> None:
     with _progress() as progress:
         search = Search(sweep, options.models, lambda name: _bar(progress, name, len(traffic.requests)))
         search.run(options.quality)
+        if not any(one.saved.tokens for one in search.tried) and search.late:
+            raise TuneError("there was no time for a single policy: give more --seconds or fewer --requests")
         answered = _asked(options, key, prices, sweep, search.tried, progress) if options.upstream else None
     tried = answered.tried if answered else search.tried
     measure = ANSWERS if answered else EVIDENCE

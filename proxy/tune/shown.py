@@ -71,10 +71,11 @@ def plot(tried: Sequence[Tried], chosen: Tried, measure: str, path: Path) -> Non
         xlabel="net $ saved for 1,000 requests", ylabel=measure, title="Policies on recorded requests"
     )
     axes.grid(alpha=0.3)
+    axes.margins(x=0.15)
     axes.scatter([t.saved.net for t in tried], [t.quality for t in tried], s=20, color="0.65")
     axes.plot([t.saved.net for t in best], [t.quality for t in best], "o-", color="tab:blue", markersize=5)
     axes.plot(chosen.saved.net, chosen.quality, "o", color="tab:red", markersize=9)
-    for one in dict.fromkeys((*best, chosen), None):
+    for one in best if chosen in best else (*best, chosen):
         place = (one.saved.net, one.quality)
         axes.annotate(one.candidate.name, place, (6, 4), textcoords="offset points", fontsize=8)
     with rc_context({"svg.hashsalt": "laconic"}):
