@@ -5,21 +5,26 @@ header and never an answer. As with the ledger, requests never wait: a bounded q
 kept is dropped and counted. What goes wrong with the file is said in one line of the log, and recording ends.
 """
 
-import json
 import logging
 import os
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import random
+from time import sleep
 from typing import Any, BinaryIO
+
+import msgspec
 
 from proxy.redaction import redact, without_names
 from proxy.savings import Savings, Usage
 from proxy.settings import Recording
 
 INTERVAL = 0.25  # seconds between two writes
+PATIENCE = 5.0  # seconds that closing waits
+PAUSE = 0.0005  # seconds
 ROOM = 64 * 2**20  # bytes of bodies that may wait
 _MB = 2**20
 _MODE = 0o600  # prompts are in it: the owner's only
@@ -64,16 +69,18 @@ class Recorder:
         self._waiting.append(Request(savings.at, savings.route, savings.usage, body))
 
     def close(self) -> None:
-        """Writes what is waiting."""
+        """Writes what is waiting; gives up after some seconds."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)
+        self.dropped += len(self._waiting)
         if self.dropped:
             log.warning("%d requests are missing from the recording %s", self.dropped, self._path)
 
     def _write_all(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE), "ab") as file:
+            with open(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _MODE), "ab+") as file:
+                _end_line(file)
                 while not self._closing.wait(INTERVAL):
                     self._write(file)
                 self._write(file)
@@ -82,12 +89,17 @@ class Recorder:
         self.over = True
         self._waiting.clear()
 
+    def _pause(self) -> None:
+        """Lets requests have the interpreter, between two stretches of a millisecond or so."""
+        if not self._closing.is_set():
+            sleep(PAUSE)
+
     def _write(self, file: BinaryIO) -> None:
         """A line goes out in one piece, or not at all where it would make the file too long."""
         while self._waiting and not self.over:
             request = self._waiting.popleft()
             self._size -= len(request.body)
-            data = line(request, self._settings.redact)
+            data = line(request, self._settings.redact, self._pause)
             if data is None:
                 continue
             if file.tell() + len(data) > self._settings.max_mb * _MB:
@@ -99,24 +111,33 @@ class Recorder:
             file.flush()
 
 
+def _end_line(file: BinaryIO) -> None:
+    """Ends a line that a process left unfinished which was killed."""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+
+
 def open_recorder(settings: Recording) -> Recorder | None:
     """None where nothing is to be recorded."""
     return None if settings.path is None else Recorder(settings, settings.path)
 
 
-def line(request: Request, redacted: bool) -> bytes | None:
-    """The line of a request; None where its body is no JSON object with messages, which could not be tuned for."""
+def line(request: Request, redacted: bool, pause: Callable[[], object] = lambda: None) -> bytes | None:
+    """The line of a request; None where its body is no JSON object with messages, which could not be tuned for.
+    `pause`: see `redact`."""
     try:
-        body: Any = json.loads(request.body)
+        body: Any = msgspec.json.decode(request.body)
         if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
             return None
         told = {
             "at": round(request.at, 3),
             "route": request.route,
             "model": body["model"] if isinstance(body.get("model"), str) else "",
-            "usage": asdict(request.usage) if request.usage else None,
-            "body": (redact if redacted else without_names)(body),
+            "usage": request.usage,
+            "body": redact(body, pause) if redacted else without_names(body),
         }
-        return json.dumps(told, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except (ValueError, RecursionError):  # not JSON, numbers without end, half a surrogate, nested too deep
+        return msgspec.json.encode(told) + b"\n"
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, nested too deep
         return None

@@ -121,6 +121,12 @@ def test_calls_and_results_of_tools_stay_pairs_and_arguments_stay_json() -> None
     assert sent["n"] != 123456789
 
 
+def test_long_texts_leave_the_interpreter_to_others_now_and_then() -> None:
+    pauses: list[None] = []
+    redact({"messages": [{"role": "user", "content": "line 1\n" * 10_000}]}, lambda: pauses.append(None))
+    assert len(pauses) == 17  # 70,000 characters, about 4,000 at a time
+
+
 def test_hostile_text_takes_no_time_worth_naming() -> None:
     """Each would take minutes where a pattern looks at characters over and over; the limit of tests ends that."""
     for text in ("a" * 300_000, "1" * 300_000, "1 " * 150_000, "a." * 150_000, "ab12:" * 60_000, "AB12 " * 60_000):

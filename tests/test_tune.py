@@ -20,10 +20,10 @@ from proxy.check import check
 from proxy.cli import main
 from proxy.config import load
 from proxy.pricing import Price
+from proxy.recording import Recorder, line
 from proxy.recording import Request as RecordedRequest
-from proxy.recording import line
 from proxy.savings import Usage
-from proxy.settings import Compression, Settings
+from proxy.settings import Compression, Recording, Settings
 from proxy.shorten import Stages, shorten
 from proxy.tune import TuneError
 from proxy.tune.answers import agreement, text_of
@@ -38,7 +38,6 @@ from proxy.tune.sweep import Sweep, Tried
 from proxy.tune.traffic import read
 
 SETTINGS = load(None, flags={"ledger": "off"})
-ANSWER = "returned within 31 days"
 USAGE = Usage(1000, 30, 0)
 
 
@@ -294,6 +293,16 @@ def test_a_model_stands_in_for_the_one_that_was_named(tmp_path: Path) -> None:
     (request,) = read([recorded(tmp_path / "t.jsonl", 1)], 1, "gpt-4.1").requests
     assert request.model == "gpt-4.1"
     assert json.loads(request.body)["model"] == "gpt-4.1"
+
+
+def test_a_line_that_was_never_finished_is_counted_and_the_recorder_goes_on_below_it(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "t.jsonl", 1)
+    with path.open("ab") as file:
+        file.write(path.read_bytes()[:-100])
+    recorder = Recorder(Recording(), str(path))
+    recorder.close()
+    traffic = read([recorded(path, 1)], 9)
+    assert (len(traffic.requests), traffic.found, traffic.unreadable) == (2, 3, 1)
 
 
 @pytest.mark.parametrize("models", [False, True])

@@ -64,20 +64,21 @@ def read(paths: Iterable[Path], most: int, model: str | None = None) -> Traffic:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Each line with its place. One that a stopped recorder left unfinished at the end is passed over."""
+    """Each line with its place."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise TuneError(f"{path}: {error.strerror}") from None
-    whole = raw[: raw.rfind(b"\n") + 1]
-    return ((f"{path}:{n}", line) for n, line in enumerate(whole.splitlines(), 1) if line.strip())
+    return ((f"{path}:{n}", line) for n, line in enumerate(raw.split(b"\n"), 1) if line.strip())
 
 
 def _recorded(place: str, line: bytes, model: str | None) -> Recorded | None:
     try:
         read = msgspec.json.decode(line, type=_Line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise TuneError(f"{place}: no recorded request: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a recorder was killed while it wrote
+        return None
     if model is not None:
         read.body["model"] = model
     if read.body.pop("stream", False):
