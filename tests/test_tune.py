@@ -221,6 +221,18 @@ def test_answers_decide_where_an_upstream_gives_them(
     assert stat.S_IMODE(options.answers.stat().st_mode) == 0o600
 
 
+def test_what_few_answers_say_comes_with_its_uncertainty(
+    fake: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shortened, the first of two requests gets another answer: 0.5 is lost, and nobody knows how sure that is."""
+    full = len(PASSAGES[0]) * 4
+    fake.answer = says(lambda body: "Nobody knows." if "Question: 0." in body and len(body) < full else "31 days.")
+    tune(asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url, quality=0.4), SETTINGS)
+    said = capsys.readouterr().out
+    assert "0.500 ±0.980" in said
+    assert "the interval of the chosen one reaches below 0.4" in said
+
+
 def test_a_run_that_goes_on_asks_nothing_twice(fake: Provider, tmp_path: Path) -> None:
     fake.answer = says(lambda body: "It is thirty one days.")
     options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)

@@ -4,12 +4,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
-from proxy.pricing import Price, parse_overrides
+from proxy.pricing import parse_overrides
 from proxy.settings import Settings
 from proxy.tune import TuneError
 from proxy.tune.asked import Answered, by_answers
@@ -38,18 +38,26 @@ def tune(options: Options, settings: Settings) -> None:
     cost = rates(traffic.requests, prices, settings.compression.usd_per_second)
     deadline = settings.compression.deadline_ms / 1000
     sweep = Sweep(traffic.requests, cost, deadline, time.monotonic() + options.seconds)
-    with _progress() as progress:
-        search = Search(sweep, options.models, lambda name: _bar(progress, name, len(traffic.requests)))
+    with ExitStack() as stack:
+        progress = stack.enter_context(_progress())
+        asker = None
+        if options.upstream is not None:
+            bought = asking(options.upstream, key, options.budget_usd, prices, options.answers)
+            asker = stack.enter_context(bought)
+        bar = progress.add_task("", total=len(traffic.requests))
+        search = Search(sweep, options.models, lambda name: _begin(progress, bar, name))
         search.run(options.quality)
         if not any(one.saved.tokens for one in search.tried) and search.late:
             raise TuneError("there was no time for a single policy: give more --seconds or fewer --requests")
-        answered = _asked(options, key, prices, sweep, search.tried, progress) if options.upstream else None
+        answered = None
+        if asker is not None:
+            answered = by_answers(sweep, _worth(search.tried), asker, _begin(progress, bar, "answers"))
     tried = answered.tried if answered else search.tried
     measure = ANSWERS if answered else EVIDENCE
     chosen = choose(tried, options.quality)
     show(tried, chosen, measure, Console())
     block = policy(chosen, answered.requests if answered else len(traffic.requests), measure)
-    for note in (*_notes(traffic, cost.guessed, search), *_quality(options, answered)):
+    for note in (*_notes(traffic, cost.guessed, search), *_quality(options, answered, chosen)):
         print(f"* {note}")
     if options.plot is not None:
         plot(tried, chosen, measure, options.plot)
@@ -57,19 +65,10 @@ def tune(options: Options, settings: Settings) -> None:
     print(f'\n{options.out}: to be used with policy = "tuned" in a [[route]]\n\n{block}', end="")
 
 
-def _asked(
-    options: Options,
-    key: str | None,
-    prices: dict[str, Price],
-    sweep: Sweep,
-    tried: Sequence[Tried],
-    progress: Progress,
-) -> Answered:
-    worth = frontier(tried)
-    asked = [one for one in tried if one in worth or one.candidate.name in _ALWAYS]
-    assert options.upstream is not None
-    with asking(options.upstream, key, options.budget_usd, prices, options.answers) as asker:
-        return by_answers(sweep, asked, asker, _bar(progress, "answers", len(sweep.requests)))
+def _worth(tried: Sequence[Tried]) -> list[Tried]:
+    """Those whose answers are worth their money."""
+    best = frontier(tried)
+    return [one for one in tried if one in best or one.candidate.name in _ALWAYS]
 
 
 def _key(options: Options) -> str | None:
@@ -88,9 +87,9 @@ def _progress() -> Iterator[Progress]:
         yield progress
 
 
-def _bar(progress: Progress, name: str, total: int) -> Step:
-    task = progress.add_task(name, total=total)
-    return lambda: progress.advance(task)
+def _begin(progress: Progress, bar: TaskID, name: str) -> Step:
+    progress.reset(bar, description=name)
+    return lambda: progress.advance(bar)
 
 
 def _notes(traffic: Traffic, guessed: int, search: Search) -> Iterator[str]:
@@ -107,7 +106,7 @@ def _notes(traffic: Traffic, guessed: int, search: Search) -> Iterator[str]:
     yield from (f"not tried: {why}" for why in search.missing)
 
 
-def _quality(options: Options, answered: Answered | None) -> Iterator[str]:
+def _quality(options: Options, answered: Answered | None, chosen: Tried) -> Iterator[str]:
     if answered is None:
         yield (
             f'"{EVIDENCE}" is no quality of answers: without asking a model it says how much of what bears on the '
@@ -119,5 +118,7 @@ def _quality(options: Options, answered: Answered | None) -> Iterator[str]:
         f"original agree, over {answered.requests:,} requests"
     )
     yield f"answers, which cost money, are kept in {options.answers}: delete it when you are done"
+    if chosen.spread is not None and chosen.quality - chosen.spread < options.quality:
+        yield f"the interval of the chosen one reaches below {options.quality:g}: more requests would tell"
     if not answered.complete:
         yield "the budget was spent before all requests were answered: run again to go on, answers are kept"
