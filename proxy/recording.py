@@ -90,7 +90,7 @@ class Recorder:
         self._waiting.clear()
 
     def _pause(self) -> None:
-        """Lets requests have the interpreter, between two stretches of a millisecond or so."""
+        """Lets requests have the interpreter, between two stretches of half a millisecond or so."""
         if not self._closing.is_set():
             sleep(PAUSE)
 

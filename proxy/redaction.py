@@ -42,10 +42,13 @@ _REST = (
     r"(?P<phone>(?<![\w.])(?:\+\d[\d ().\-/]{6,18}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}"
     r"|(?!\d\d?[-/. ]\d\d?[-/. ]\d{2,4}(?!\d))\(?0\d{1,4}\)?[ /.-]\d[\d \-/]{4,12}\d)(?!\w))",
     r"(?P<token>[A-Za-z0-9+/_-]{20,}={0,2})",
-    r"(?P<digits>\d{8,})",
+    r"(?P<digits>[A-Za-z]{0,19}\d{8,})",
 )
-_IN_URL = re.compile("|".join(_REST))
-_ANY = re.compile("|".join((_URL, *_REST)))
+_START = (  # what stops most words at once, or else searching would take three times as long
+    r"(?<![A-Za-z0-9])(?=\S{0,300}?[\d@:=_-]|(?i:\w{0,20}(?:passw|pwd|secret|key|token|authorization)|bearer|akia|asia|eyj))(?:"
+)
+_IN_URL = re.compile(_START + "|".join(_REST) + ")")
+_ANY = re.compile(_START + "|".join((_URL, *_REST)) + ")")
 _DIGITS = re.compile(r"\d{8,}")
 _CREDENTIALS = re.compile(r"(.*?://)(?:([^/\s@]+)(?=@))?(.*)", re.DOTALL)
 _QUERY = re.compile(r"(?<==)[^&\s#]+")
@@ -55,7 +58,7 @@ _HEX = re.compile(r"[0-9a-fA-F\W]*")
 
 def redact(body: dict[str, Any], pause: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """The body without `DROPPED`, and with stand-ins for what is listed above. `pause` is called now and then:
-    searching holds the interpreter, about 1.5 ms from one call to the next."""
+    searching holds the interpreter, about 0.5 ms from one call to the next."""
     return _Redaction(pause).body(without_names(body))
 
 
@@ -114,6 +117,8 @@ class _Redaction:
         if kind == "email":
             name, dot, ending = value.rpartition(".")
             return self._stand_in(name) + dot + ending
+        if kind == "digits":
+            return self._digits(value)
         if kind == "iban":
             length = next((n for n in range(len(value), 14, -1) if _is_iban(value[:n])), 0)
             return self._stand_in(value[:length]) + self._digits(value[length:]) if length else self._digits(value)
