@@ -24,7 +24,7 @@ from proxy.settings import Recording
 
 INTERVAL = 0.25  # seconds between two writes
 PATIENCE = 5.0  # seconds that closing waits
-PAUSE = 0.0005  # seconds
+PAUSE = 0.005  # seconds, after half a millisecond of work: so many MB a second as fill a file in minutes
 ROOM = 64 * 2**20  # bytes of bodies that may wait
 _MB = 2**20
 _MODE = 0o600  # prompts are in it: the owner's only
