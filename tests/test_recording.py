@@ -2,7 +2,11 @@
 
 import json
 import logging
+import signal
+import socket
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,6 +166,28 @@ def test_the_screen_says_that_recording_is_on(fake: Provider, tmp_path: Path) ->
     assert "recording: 50% of chat requests, redacted, but for names, up to 100 MB, are kept in /var/t.jsonl" in said
     assert "keep or log prompts" not in said
     assert "NOT redacted" in "\n".join(screen(replace(loud, recording=Recording("t", redact=False)), Checked()))
+
+
+def test_serve_records_where_the_configuration_says_so(fake: Provider, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "laconic.toml"
+    config.write_text(
+        f'[server]\nport = {port}\n[ledger]\npath = "off"\n[recording]\npath = "t.jsonl"\n'
+        f'[upstream.fake]\nurl = "{fake.url}"\n[[route]]\nname = "all"\npolicy = "off"\n'
+    )
+    run = [sys.executable, "-c", "from proxy.cli import main; main()", "serve", "--config", str(config)]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            while "stop: Ctrl-C" not in (said := process.stderr.readline()):
+                assert process.poll() is None, said
+            assert ask(f"http://127.0.0.1:{port}", chat(PLAIN))[0] == 200
+        finally:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    (line,) = lines(tmp_path / "t.jsonl")
+    assert (line["route"], line["model"]) == ("all", "gpt-4o")
 
 
 def test_the_file_names_it_relative_to_itself(tmp_path: Path) -> None:
