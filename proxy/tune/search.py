@@ -60,6 +60,6 @@ class Search:
 
 
 def _range(options: Sequence[Tried]) -> float:
-    """USD between the least and the most that a knob brings."""
-    nets = [one.saved.net for one in options]
-    return max(nets) - min(nets)
+    """USD between the least and the most that a knob brings; gross, since seconds differ from run to run anyway."""
+    gross = [one.saved.gross for one in options]
+    return max(gross) - min(gross)
