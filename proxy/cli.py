@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxy.tune.options import add as add_tune
+
 if TYPE_CHECKING:
     from compressors import Budget
     from proxy.settings import Settings
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _verb(verbs, "check", _check, "validate a configuration and say whether all of it can run")
     _settings_options(check)
     _models_verbs(verbs)
+    add_tune(_verb(verbs, "tune", _tune, "choose a policy on recorded requests, by net $ and quality"))
     _verb(verbs, "demo", _demo, "a dozen requests through the proxy: no key, no network, no GPU")
     return parser
 
@@ -254,6 +257,22 @@ def _models_download(options: argparse.Namespace) -> int:
     try:
         print(get(options.name, options.revision))
     except (CompressionError, OSError) as error:
+        return _complain(error)
+    return 0
+
+
+def _tune(given: argparse.Namespace) -> int:
+    from proxy.tune import TuneError, options
+    from proxy.tune.run import tune
+
+    settings, asked = _settings(given), options.options(given)
+    if settings is None:
+        return BAD_INPUT
+    if isinstance(asked, str):
+        return _complain(asked)
+    try:
+        tune(asked, settings)
+    except (TuneError, OSError) as error:
         return _complain(error)
     return 0
 

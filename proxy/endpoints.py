@@ -19,6 +19,7 @@ from proxy.guard.watch import Guard
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
 from proxy.pipeline import Asked, Pipeline
+from proxy.recording import Recorder
 from proxy.savings import Measured, Meter, Money, Outcome, Savings, Usage
 from proxy.settings import Settings, Upstream
 from proxy.wire import peek
@@ -37,6 +38,7 @@ class Parts:
     meters: Sequence[Meter] = ()
     price: Callable[[Measured, Usage | None], Money] | None = None
     guard: Guard | None = None
+    recorder: Recorder | None = None
 
 
 class Gateway:
@@ -71,6 +73,7 @@ class Exchange:
     error: str = ""
     began: float = field(default_factory=time.perf_counter)
     first_byte_ms: float | None = None
+    recorded: bytes | None = None  # the body as it came, where it is to be recorded
 
     async def run(self) -> None:
         """Returning with the answer begun but not ended makes the server cut the connection: it looks broken."""
@@ -136,7 +139,10 @@ class Exchange:
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
-        policy = override.choose(self.settings.policies.get(self.route.policy), override.asked(headers))
+        wish = override.asked(headers)
+        if self.parts.recorder is not None and wish != b"off" and self.parts.recorder.wants():
+            self.recorded = body = await self._whole(body)
+        policy = override.choose(self.settings.policies.get(self.route.policy), wish)
         if self.parts.guard:
             policy = self.parts.guard.apply(self.settings, self.route, policy)
         if isinstance(policy, Measured):
@@ -235,3 +241,5 @@ class Exchange:
         )
         for meter in self.parts.meters:
             meter.record(savings)
+        if self.recorded is not None and self.parts.recorder is not None:
+            self.parts.recorder.record(self.recorded, savings)

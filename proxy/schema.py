@@ -5,9 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from proxy.settings import Compression, Guarding, Limits, Timeouts
+from proxy.settings import Compression, Guarding, Limits, Recording, Timeouts
 
-_LIMITS, _COMPRESSION, _TIMEOUTS, _GUARD = Limits(), Compression(), Timeouts(), Guarding()
+_LIMITS, _COMPRESSION, _TIMEOUTS = Limits(), Compression(), Timeouts()
+_GUARD, _RECORDING = Guarding(), Recording()
 
 Port = Annotated[int, Meta(ge=0, le=65535, title="a whole number from 0 (any free port) to 65535")]
 Amount = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
@@ -86,6 +87,21 @@ class LedgerTable(Struct):
     ] = None
 
 
+class RecordingTable(Struct):
+    path: Annotated[Text | None, Meta(description="the file of chat requests, a JSON line each; without it: none")] = (
+        None
+    )
+    share: Annotated[
+        float, Meta(gt=0, le=1, title="a number above 0 and up to 1", description="of the requests, drawn at random")
+    ] = _RECORDING.share
+    max_mb: Annotated[Amount, Meta(description="recording ends when the file has this size, in MiB")] = (
+        _RECORDING.max_mb
+    )
+    redact: Annotated[
+        bool, Meta(description="stand-ins for addresses, numbers and keys; names of people cannot be found, and stay")
+    ] = _RECORDING.redact
+
+
 class UpstreamTable(Struct):
     url: Annotated[Text, Meta(description="what a client would use as base URL, with its /v1")]
     key_env: Annotated[
@@ -161,6 +177,7 @@ class FileTable(Struct):
     server: Annotated[dict[str, object], Meta(title="a table")] = {}
     compression: Annotated[dict[str, object], Meta(title="a table")] = {}
     ledger: Annotated[dict[str, object], Meta(title="a table")] = {}
+    recording: Annotated[dict[str, object], Meta(title="a table")] = {}
     upstream: Tables = {}
     route: Annotated[list[dict[str, object]], Meta(title="[[route]] tables")] = []
     policy: Tables = {}

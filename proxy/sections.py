@@ -23,11 +23,12 @@ from proxy.schema import (
     GuardTable,
     HeaderTable,
     LedgerTable,
+    RecordingTable,
     RouteTable,
     ServerTable,
     UpstreamTable,
 )
-from proxy.settings import Compression, Guarding, Limits, Settings, Timeouts, Upstream
+from proxy.settings import Compression, Guarding, Limits, Recording, Settings, Timeouts, Upstream
 
 OPENAI = {"openai": {"url": "https://api.openai.com/v1"}}
 KEYS = {"key", "api_key", "token", "authorization", "secret", "password"}
@@ -79,6 +80,7 @@ class Sections:
             prices=file.prices,
             compressors=own,
             guards=self._guards(file.route),
+            recording=self._recording(file.recording),
         )
 
     def _complain(self, path: Path, message: str, allowed: str = "") -> None:
@@ -89,6 +91,11 @@ class Sections:
         if ledger.path is None:
             return str(user_state_path("laconic") / "ledger.sqlite3")
         return None if ledger.path == "off" else str(self._file(ledger.path))
+
+    def _recording(self, table: object) -> Recording:
+        written = read(RecordingTable, table, ("recording",), self._complaints) or RecordingTable()
+        path = None if written.path is None else str(self._file(written.path))
+        return Recording(path, written.share, written.max_mb, written.redact)
 
     def _file(self, name: str) -> File:
         """A path in the file is relative to the folder of the file."""

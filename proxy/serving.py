@@ -23,11 +23,12 @@ from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
 from proxy.pricing import Prices, parse_overrides
+from proxy.recording import open_recorder
 from proxy.reload import Current
 from proxy.savings import Meter
 from proxy.server import listen
 from proxy.server import serve as run
-from proxy.settings import Compression, Settings
+from proxy.settings import Compression, Recording, Settings
 from proxy.sketch import Sketch
 from proxy.transport import Transport
 
@@ -77,7 +78,11 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
         told.watch_cache(pipeline.cache.stats)
     guard = Guard(open_store(settings.ledger), current.current, overrides)
     watch(told.provider.get_meter("laconic"), guard)
-    return App(Parts(current.current, pipeline, Transport(), meters, prices.money, guard), told.render_metrics)
+    recorder = open_recorder(settings.recording)
+    if recorder:
+        stack.callback(recorder.close)
+    parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder)
+    return App(parts, told.render_metrics)
 
 
 def threads(settings: Settings) -> Compression:
@@ -109,12 +114,13 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         *(f"  {line}" for line in checked.lines),
         *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
         *(["  models are being loaded; until /readyz says ready, requests pass as they come"] * runs_models(settings)),
+        *_recorded(settings.recording),
         "",
         "It will: shorten what the policy names in POST /v1/chat/completions, within "
         f"{settings.compression.deadline_ms:g} ms; send the original",
         "  when anything fails; pass every other path through as bytes; count tokens and estimate savings.",
         *_guarded(settings),
-        "It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; keep or log prompts;",
+        f"It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; {_keep(settings)};",
         f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
         f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
     ]
@@ -126,6 +132,18 @@ def _guarded(settings: Settings) -> list[str]:
         f"for up to ${terms.usd_per_day:g} a day;"
         for name, terms in settings.guards.items()
     ]
+
+
+def _recorded(recording: Recording) -> list[str]:
+    if recording.path is None:
+        return []
+    how = "redacted, but for names" if recording.redact else "NOT redacted"
+    share = f"{recording.share:.0%} of chat requests"
+    return [f"  recording: {share}, {how}, up to {recording.max_mb} MB, are kept in {recording.path}"]
+
+
+def _keep(settings: Settings) -> str:
+    return "log prompts" if settings.recording.path else "keep or log prompts"
 
 
 def _but(settings: Settings) -> str:

@@ -69,6 +69,16 @@ class Guarding:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """`path` None: nothing is recorded. `share` of the chat requests; `max_mb` of the file (MiB) end it."""
+
+    path: str | None = None
+    share: float = 1.0
+    max_mb: int = 100
+    redact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """What a name of a compressor stands for: a registered one (`use`) and its settings, None for its defaults."""
 
@@ -89,3 +99,4 @@ class Settings:
     prices: Mapping[str, object] = field(default_factory=dict)  # overrides, see proxy.pricing
     compressors: Mapping[str, Chosen] = field(default_factory=dict)  # other names are those of `compressors`
     guards: Mapping[str, Guarding] = field(default_factory=dict)  # by route; others have no quality guard
+    recording: Recording = Recording()

@@ -40,7 +40,7 @@ def policy(name: str) -> RulePolicy:
 
 
 class Arm(Protocol):
-    def send(self, body: bytes, at: float) -> bytes:
+    def send(self, body: bytes, at: float, /) -> bytes:
         """What goes to the provider of a request that comes `at` seconds."""
         ...
 
@@ -54,7 +54,7 @@ class Arm(Protocol):
 class Nothing:
     """No compression."""
 
-    def send(self, body: bytes, at: float) -> bytes:
+    def send(self, body: bytes, _at: float) -> bytes:
         return body
 
     def told(self, usage: Usage) -> None:
@@ -69,7 +69,7 @@ class Naive(Nothing):
     the newest user message as a whole, in that message what is told apart as context. Of a text as much stays as
     `words` keeps of a context of that size, but nothing is protected."""
 
-    def send(self, body: bytes, at: float) -> bytes:
+    def send(self, body: bytes, _at: float) -> bytes:
         request = wire.parse(body)
         segments = segmentation.segment(request)
         newest = max((n for n, m in enumerate(request.messages) if m.role == "user"), default=-1)
@@ -119,7 +119,7 @@ class EachTurn(Nothing):
     def __init__(self) -> None:
         self._policy = Newest(WORDS)
 
-    def send(self, body: bytes, at: float) -> bytes:
+    def send(self, body: bytes, _at: float) -> bytes:
         return shorten(body, self._policy, load, Stages()).body
 
 

@@ -32,7 +32,7 @@ def agreement(one: Answer, other: Answer, structured: bool = False, likeness: Li
     if one.calls or other.calls:
         return float(_calls(one) == _calls(other))
     if structured:
-        return float(_same_json(one.text, other.text))
+        return float(same_json(one.text, other.text))
     return (likeness or word_f1)(one.text, other.text)
 
 
@@ -69,7 +69,8 @@ def _calls(answer: Answer) -> list[tuple[str, str]]:
     return sorted((name, _canonical(arguments) or arguments) for name, arguments in answer.calls)
 
 
-def _same_json(one: str, other: str) -> bool:
+def same_json(one: str, other: str) -> bool:
+    """Whether both are the same JSON, however it is written."""
     first = _canonical(one)
     return first is not None and first == _canonical(other)
 

@@ -1,0 +1,133 @@
+"""What recorded requests do not tell: each kind of value is replaced by one of its shape, and nothing else is."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from proxy.redaction import DROPPED, redact
+
+
+def said(text: str) -> str:
+    redacted: str = redact({"messages": [{"role": "user", "content": text}]})["messages"][0]["content"]
+    return redacted
+
+
+def shape(text: str) -> str:
+    return re.sub(r"[A-Z]", "A", re.sub(r"[a-z]", "a", re.sub(r"\d", "0", text)))
+
+
+SECRETS = [
+    ("e-mail", "write to {} today", "mary.jones+shop@mill-lane.example.org", ".org"),
+    ("phone, international", "call {}, please", "+44 20 7946 0958", ""),
+    ("phone, national", "call {}.", "020 7946 0958", ""),
+    ("phone, American", "call {} or come", "(415) 555-0132", ""),
+    ("social security", "SSN {} on file", "078-05-1120", ""),
+    ("card", "paid with {} on", "4111 1111 1111 1111", ""),
+    ("account", "to IBAN {} AND THEN", "DE89 3704 0044 0532 0130 00", ""),
+    ("account without blanks", "to {}.", "GB82WEST12345698765432", ""),
+    ("customer number", "customer {} says", "88213749", ""),
+    ("IPv4", "from {}.", "203.0.113.27", ""),
+    ("IPv6", "from {} on", "2001:db8::8a2e:370:7334", ""),
+    ("hardware address", "on {} now", "3c:22:fb:1a:9d:07", ""),
+    ("key", "key is {}", "sk-proj-aB3dE5fG7hI9jK1lM3nO", ""),
+    ("cloud key", "with {} in", "AKIAIOSFODNN7EXAMPLE", "AKIA"),
+    ("web token", "send {} along", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3", ""),
+    ("hash", "commit {} broke", "9fceb02d0ae598e95dc970b74767f19372d61af8", ""),
+    ("random", "blob {} end", "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MA==", ""),
+    ("uuid", "id {} is", "123e4567-e89b-42d3-a456-426614174000", ""),
+    ("password", 'set "password": "{}", then', "hunter-two!", ""),
+    ("bearer", "Authorization: Bearer {}", "abcdefghij", ""),
+    ("credentials in a URL", "postgres://{}@db.example/shop", "admin:s3cret", ""),
+    ("query of a URL", "see https://shop.example/orders?customer={}&page for it", "jones", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "stays"), [case[1:] for case in SECRETS], ids=[case[0] for case in SECRETS])
+def test_a_value_becomes_another_of_the_same_shape_and_what_stands_around_it_stays(
+    text: str, value: str, stays: str
+) -> None:
+    redacted = said(text.format(value))
+    before, after = text.split("{}")
+    assert redacted.startswith(before)
+    assert redacted.endswith(after)
+    stand_in = redacted[len(before) : len(redacted) - len(after)]
+    assert value not in redacted
+    assert shape(stand_in) == shape(value)
+    if stays == ".org":
+        assert stand_in.endswith(stays)
+
+
+ORDINARY = [
+    "On 2024-05-15 at 10:00:30 the 3rd of 1,250 members paid 25.50 euros, 7 % less than in 1998.",
+    "Chapter 12.3.4 follows; call std::vector<int> x; see section 4 (page 120-125).",
+    "05/12/2023 or 05-12-2023: room 101, 2 x 3 m, 1 000 000 people.",
+    "A test_of_some_long_function_name_with_words in /usr/local/lib/python3/site-packages/numpy/core stays.",
+    "The tokens are few, the key is under the mat, and no secret is told.",
+    "https://bikes.example/rides/winter#top has no query.",
+    "Members are listed by name: Mary Jones, Li Wei.",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert said(text) == text
+
+
+def test_a_value_has_one_stand_in_within_a_body_and_another_in_the_next() -> None:
+    content = "ann.lee@example.org wrote; answer ann.lee@example.org but not bob@example.org"
+    first, second = said(content), said(content)
+    ann, again, bob = re.findall(r"\S+@\S+", first)
+    assert ann == again != bob
+    assert first != second
+
+
+def test_whatever_names_the_caller_goes_and_the_rest_of_the_body_stays() -> None:
+    body: dict[str, Any] = {
+        "model": "gpt-4o-2024-11-20",
+        "temperature": 0.5,
+        "stream": True,
+        "user": "u1",
+        "metadata": {"who": "ann"},
+        "safety_identifier": "s",
+        "prompt_cache_key": "ann",
+        "tools": [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}],
+        "messages": [
+            {"role": "user", "name": "Anneliese", "content": "hello"},
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/gif;base64,iVBO"}}],
+            },
+        ],
+    }
+    redacted = redact(body)
+    assert set(body) - set(redacted) == set(DROPPED)
+    for key in ("model", "temperature", "stream", "tools"):
+        assert redacted[key] == body[key]
+    assert redacted["messages"][0]["name"] != "Anneliese"
+    assert redacted["messages"][1]["content"][0]["image_url"]["url"] == "data:image/gif;base64,AAAA"
+
+
+def test_calls_and_results_of_tools_stay_pairs_and_arguments_stay_json() -> None:
+    number, arguments = "call_Q8xT2b7Yp4Lk9Zw3Vn6M", '{"mail": "ann@example.org", "n": 123456789}'
+    call = {"id": number, "type": "function", "function": {"name": "send", "arguments": arguments}}
+    messages = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": number, "content": "ok"}]
+    asked, answered = redact({"messages": messages})["messages"]
+    assert asked["tool_calls"][0]["id"] == answered["tool_call_id"]
+    sent = json.loads(asked["tool_calls"][0]["function"]["arguments"])
+    assert sent["mail"].endswith(".org")
+    assert "ann@" not in sent["mail"]
+    assert sent["n"] != 123456789
+
+
+def test_long_texts_leave_the_interpreter_to_others_now_and_then() -> None:
+    pauses: list[None] = []
+    redact({"messages": [{"role": "user", "content": "line 1\n" * 10_000}]}, lambda: pauses.append(None))
+    assert len(pauses) == 17  # 70,000 characters, about 4,000 at a time
+
+
+def test_hostile_text_takes_no_time_worth_naming() -> None:
+    """Each would take minutes where a pattern looks at characters over and over; the limit of tests ends that."""
+    for text in ("a" * 300_000, "1" * 300_000, "1 " * 150_000, "a." * 150_000, "ab12:" * 60_000, "AB12 " * 60_000):
+        assert len(said(text + "@")) == len(text) + 1
