@@ -12,15 +12,20 @@ turn, too, since a plan does not depend on later turns; only what the plan itsel
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import groupby
 
 from compressors.base import Budget, Rate, Tokens
 from policies.base import Plan, Segment, Step
 from policies.budget import lossy
-from policies.rules import PINNED, PLANNED
+from policies.rules import PLANNED
 
 SHARED = "cache-pinned: asked of again and again"
+LIKELY = "cache-pinned: may be asked of again"
 EARLIER = "cache-pinned: first sent whole"
+SMALL = "cache-pinned: too short a beginning"
 COSTS = "costs more than it saves"
+MINIMUM = 1024
+"""Tokens of the shortest prefix that providers cache."""
 _UNKNOWN = 0.5  # the share that a threshold is taken to keep
 
 
@@ -47,62 +52,96 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is known of a step's text. `form`: how it left, with the same words before it and the same question; None:
-    it is new. `answered`: the assistant has spoken since, so that it was sent before. `again`: how likely a provider
-    has it and all before it in its cache, though it is new here, 0 to 1. `seconds`: what the step is expected to take.
-    """
+    """What is known of a step's text.
+
+    `form`: how it left, with the same words before it and the same question; None: it is new. `answered`: the assistant
+    has spoken since, so that it was sent before. `cached`: a provider has it, though it is new here: somebody asked
+    something else of it just now, or the caller says so. `others`: in how many requests such texts come again for
+    another question, at most; `later`, `at_most`: in how many later turns. `before`: tokens that stand before it.
+    `growing`: more will follow, as after a tool's output. `seconds`: what the step is expected to take."""
 
     form: Form | None = None
     answered: bool = False
-    again: float = 0.0
+    cached: bool = False
+    others: float = 0.0
+    later: float = 0.0
+    at_most: float = 0.0
+    before: int = 0
+    growing: bool = False
     seconds: float = 0.0
 
 
 def settle(plan: Plan, segments: Sequence[Segment], sights: Mapping[Step, Sight], market: Market = Market()) -> Plan:
     """The plan without the steps that would cost more than they save, with pinned steps that were taken before.
 
-    Steps without one of the `sights` are taken as new."""
+    Steps without one of the `sights` are taken as new. New ones of one text are decided together: a provider's cache
+    ends at the first of them that changes from question to question."""
     reasons = list(plan.reasons)
-    steps: list[Step] = []
-    for step in plan.steps:
-        reason = verdict(step, segments, sights.get(step, Sight()), market)
+    verdicts = {step: decided(step, segments, sights.get(step, Sight()), market) for step in plan.steps}
+    for _, steps in groupby((step for step in plan.steps if verdicts[step] is None), key=lambda step: step.field):
+        new = tuple(steps)
+        verdicts |= dict.fromkeys(new, together(new, segments, [sights.get(step, Sight()) for step in new], market))
+    for step, reason in verdicts.items():
         if reason:
             _set(reasons, step, reason)
-        else:
-            steps.append(step)
-    for step in plan.pinned:
-        if sights.get(step, Sight()).form is Form.SHORT:
-            _set(reasons, step, PLANNED)
-            steps.append(step)
-    return replace(plan, steps=tuple(steps), reasons=tuple(reasons))
+    again = [step for step in plan.pinned if sights.get(step, Sight()).form is Form.SHORT]
+    for step in again:
+        _set(reasons, step, PLANNED)
+    return replace(plan, steps=(*(step for step in plan.steps if not verdicts[step]), *again), reasons=tuple(reasons))
 
 
-def verdict(step: Step, segments: Sequence[Segment], sight: Sight, market: Market) -> str:
-    """Why a step is not to be taken; "" where it is. A lossless one is as good for every question, and quick."""
+def decided(step: Step, segments: Sequence[Segment], sight: Sight, market: Market) -> str | None:
+    """Why a step is not to be taken, "" where it is; None where that is still to be found out. A lossless one is as
+    good for every question, and quick."""
     if sight.form is Form.SHORT:
         return ""
     if sight.form is Form.WHOLE or (sight.form is Form.MISSED and sight.answered):
         return EARLIER
+    tokens, kept = _sizes(step, segments)
+    if sight.growing and not sight.answered and _too_early(sight.before + tokens, sight.before + kept, market):
+        return SMALL
     if not lossy(step.budget):
         return ""
-    tokens = sum(segments[index].tokens for index in step.segments)
-    kept = expected(step.budget, tokens)
-    again = sight.again if step.recognise else 0.0
-    saved = (tokens - kept) * _old(market) if sight.answered else worth(tokens, kept, again, market)
+    if sight.answered:
+        saved = (tokens - kept) * (market.cached_share * market.cached + (1 - market.cached_share))
+        return COSTS if _dear(saved, sight.seconds, market) else ""
+    return None
+
+
+def together(steps: Sequence[Step], segments: Sequence[Segment], sights: Sequence[Sight], market: Market) -> str:
+    """Why new lossy steps of one text are not to be taken; "" where they are."""
+    sizes = [_sizes(step, segments) for step in steps]
+    cached = any(sight.cached for sight in sights)
+    others, at_most = max(sight.others for sight in sights), max(sight.at_most for sight in sights)
+    sight = replace(sights[0], cached=cached, others=others, at_most=at_most)
+    saved = worth(sum(tokens for tokens, _ in sizes), sum(kept for _, kept in sizes), sight, market)
     if saved <= 0:
-        return SHARED
-    if market.usd is not None and saved * market.usd <= sight.seconds * market.usd_per_second:
-        return COSTS
-    return ""
+        return SHARED if cached else LIKELY
+    return COSTS if _dear(saved, sum(sight.seconds for sight in sights), market) else ""
 
 
-def worth(tokens: int, kept: int, again: float, market: Market) -> float:
-    """What sending `kept` instead of `tokens` of a text that is new saves, in tokens at the list price.
+def worth(tokens: int, kept: int, sight: Sight, market: Market) -> float:
+    """What sending `kept` instead of `tokens` of a new text saves, in tokens at the list price.
 
-    Whole, it would be billed as cached with the probability `again`, and as new or written else; shortened for this
-    question it is new to the provider in any case: the discount is lost, and it is written once more."""
-    whole = again * market.cached + (1 - again) * market.written
-    return tokens * whole - kept * market.written
+    Now: whole, it is billed as cached or as new; shortened, as new. Later turns send either form again, cached where
+    the prefix is long enough for that; a form that makes it too short loses that for all that stands before, too. And
+    where the text comes again for another question it goes whole, as new where it might have been cached."""
+    long = sight.before + tokens >= MINIMUM
+    short = sight.before + kept >= MINIMUM
+    new = market.written if long else 1.0
+    now = tokens * (market.cached if sight.cached and long else new) - kept * (market.written if short else 1.0)
+    each = tokens * (market.cached if long else 1.0) - kept * (market.cached if short else 1.0)
+    if long and not short:
+        each -= sight.before * (1 - market.cached)
+    lost = min(1.0, sight.others) * tokens * (new - market.cached) if long else 0.0
+    return now + each * (sight.later if each > 0 else sight.at_most) - lost
+
+
+def _too_early(long: int, short: int, market: Market) -> bool:
+    """Whether a conversation that grows would reach the smallest prefix that is cached so much later that this costs
+    more than it saves. With g new tokens a turn, a token less saves its price in (MINIMUM - long) / g turns until then,
+    and puts off by 1 / g turns the discount of (1 - cached) for MINIMUM tokens."""
+    return short < MINIMUM and long >= MINIMUM * market.cached
 
 
 def expected(budget: Budget, tokens: int) -> int:
@@ -112,14 +151,15 @@ def expected(budget: Budget, tokens: int) -> int:
     return min(tokens, budget.value) if isinstance(budget, Tokens) else round(tokens * _UNKNOWN)
 
 
-def _old(market: Market) -> float:
-    """What a token that was sent before is billed at, as a multiple of the price: cached as often as others are."""
-    return market.cached_share * market.cached + (1 - market.cached_share)
+def _sizes(step: Step, segments: Sequence[Segment]) -> tuple[int, int]:
+    tokens = sum(segments[index].tokens for index in step.segments)
+    return tokens, expected(step.budget, tokens)
+
+
+def _dear(saved: float, seconds: float, market: Market) -> bool:
+    return market.usd is not None and saved * market.usd < seconds * market.usd_per_second
 
 
 def _set(reasons: list[str], step: Step, reason: str) -> None:
     for index in step.segments:
         reasons[index] = reason
-
-
-__all__ = ["COSTS", "EARLIER", "PINNED", "SHARED", "Form", "Market", "Sight", "expected", "settle", "verdict", "worth"]

@@ -118,16 +118,18 @@ class Pipeline:
 
     def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
         seen = Seen(self._recognised, asked.tenant, partial(self._market, asked.route))
-        sent = False
+        sent, trial = False, policy.mode is not Mode.ON
         stages.lap(QUEUE)
         try:
             with watched(stages.alive, asked.until, asked.tenant):
                 result = shorten(body, policy, lambda name: self._use(name, asked), stages, seen.settle)
             prepared = self._prepared(body, policy, result, (stages, asked))
             sent = prepared.shortened is not None and stages.alive()
+            trial = trial or prepared.measured.arm == BYPASS
             return prepared
         finally:
-            seen.left(sent)
+            if not trial:  # or else later turns would show what became of the first, not what could be removed
+                seen.left(sent)
 
     def _prepared(self, body: bytes, policy: Policy, result: Shortened, how: tuple[Stages, Asked]) -> Prepared:
         stages, asked = how

@@ -2,15 +2,16 @@
 
 Three kinds of entries in a `Sketch`, none of which holds text. A *form*: this text behind this beginning of a
 conversation, for this question, left short or whole; it holds for every later turn. A *text*: this text behind this
-beginning was asked something lately. An *application*: of the texts that came with this system prompt, so many were new
-and so many had come before; from its share follows what is done with a text that is new.
+beginning was asked something lately. An *application*: of the texts that came with this system prompt, so many were
+new, so many came again for another question, and so many in later turns; from its habits follows what is done with a
+text that is new.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from policies.base import Plan, Segment, Step
+from policies.base import Kind, Plan, Segment, Step
 from policies.budget import lossy
 from policies.cachesafe import Form, Market, Sight, settle
 from proxy.pace import Pace
@@ -19,22 +20,32 @@ from proxy.sketch import Entry, Sketch
 
 WARM = 15 * 60
 """Seconds for which providers keep a prefix that nobody uses, roughly: 5 to 10 minutes by default, up to hours."""
-SMALLEST = 1000
-"""Tokens of text below which no prefix is kept: providers say 1,024, their markup included."""
-_APP = 256  # characters of the first message that tell one application from another
-_MOST = 64  # observations of an application, then both counts are halved: what it does may change
+LARGE, DOUBT, SOME_DOUBT = 5000, 2.0, 0.4
+"""Of an application of which nothing is known, so many texts are taken to have come again. With some doubt its first
+text is shortened all the same. Texts of so many tokens are more often a document that will be asked again than passages
+that were found for one question: these are watched until about four came that were new."""
+TOOLS = 1024
+"""Tokens that tools are taken to have: they stand before all messages, and nobody counts them here."""
+_APP = 256  # characters of the first instruction that tell one application from another
+_MOST = 64  # texts of an application, then its counts are halved: what it does may change
+
+
+_GROWING = (Kind.TOOL_OUTPUT, Kind.HISTORY)
+_BEFORE_TURNS = ("system", "developer")
+_NOTHING = Entry(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A step and what is remembered of it. `fresh`: nothing was decided for it before."""
+    """A step, what is remembered of it, and where. `shareable`: its question does not stand before it, so that another
+    one may come behind the same words."""
 
     step: Step
     sight: Sight
     form: bytes
     text: bytes
     app: bytes
-    fresh: bool
+    shareable: bool
 
 
 class Recognised:
@@ -51,50 +62,61 @@ class Recognised:
             return ()
         request = examined.request
         before = _Prefixes(examined)
+        instruction = next((s.text[:_APP] for s in examined.segments if s.kind is Kind.INSTRUCTION), "")
         looked = []
         for step in sorted(steps, key=lambda s: (s.field, s.start)):
-            prefix = before.upto(step)
             first = examined.segments[step.segments[0]]
-            form = self._digest(b"form", whose, request.model, prefix, step.question)
-            text = self._digest(b"text", whose, request.model, request.cache_key, prefix)
-            where = (first.role, first.kind, _beginning(examined, step))
-            app = self._digest(b"app", whose, request.model, request.cache_key, *where)
-            looked.append(self._looked(step, examined, (form, text, app)))
+            prefix = before.upto(step)
+            cache = (request.model, request.cache_key)
+            form = self._digest(b"form", whose, *cache, prefix, step.question)
+            text = self._digest(b"text", whose, *cache, prefix)
+            app = self._digest(b"app", whose, *cache, first.role, first.kind, instruction)
+            shareable = step.recognise and not _asked_before(step, examined)
+            sight = self._sight(step, examined, (form, text, app), shareable)
+            looked.append(Looked(step, sight, form, text, app, shareable))
         return tuple(looked)
 
     def left(self, one: Looked, form: Form, first: Segment) -> None:
         """`first`: the first segment of the step."""
-        if lossy(one.step.budget) or form is Form.MISSED or not one.fresh:  # a lossless step is taken unless it was not
+        if lossy(one.step.budget) or form is not Form.SHORT or one.sight.form:  # a lossless step is taken anyway
             self._sketch.put(one.form, form)
-        if one.step.recognise:
+        if one.shareable:
             self._sketch.put(one.text, 0)
             self._count(one, first)
 
-    def _looked(self, step: Step, examined: Examined, keys: tuple[bytes, bytes, bytes]) -> Looked:
+    def _sight(self, step: Step, examined: Examined, keys: tuple[bytes, bytes, bytes], shareable: bool) -> Sight:
         form, text, app = (self._sketch.get(key) for key in keys)
-        segment = examined.segments[step.segments[0]]
-        again = 0.0
-        if step.recognise and segment.message < examined.request.marked:
-            again = 1.0  # the caller says that it will come again
-        elif step.recognise and _long_enough(step, examined):
-            other = form is None and text is not None and self._sketch.age(text) < WARM
-            again = 1.0 if other else _share(app)
-        seconds = self._pace.seconds(step.compressor, step.end - step.start)
-        answered = any(message.role == "assistant" for message in examined.request.messages[segment.message + 1 :])
-        sight = Sight(Form(form.one) if form else None, answered, again, seconds)
-        return Looked(step, sight, *keys, fresh=form is None)
+        request, first = examined.request, examined.segments[step.segments[0]]
+        size = sum(s.tokens for s in examined.segments if s.field == step.field)
+        habits = _habits(app, self._sketch.get(_turns(keys[2])), DOUBT if size > LARGE else SOME_DOUBT)
+        others, later, at_most = habits if shareable else (0.0, 0.0, 0.0)
+        just_now = shareable and form is None and text is not None and self._sketch.age(text) < WARM
+        return Sight(
+            form=Form(form.one) if form else None,
+            answered=any(message.role == "assistant" for message in request.messages[first.message + 1 :]),
+            cached=just_now or (shareable and first.message < request.marked),
+            others=others,
+            later=later,
+            at_most=at_most,
+            before=_before(step, examined),
+            growing=first.kind in _GROWING,
+            seconds=self._pace.seconds(step.compressor, step.end - step.start),
+        )
 
     def _count(self, one: Looked, first: Segment) -> None:
-        """An application's text came for the first time, came for another question, or is leaned on by later turns."""
-        leaning = first.role in ("system", "developer") and first.questions > 1
-        if not one.fresh and not leaning:
-            return
-        entry = self._sketch.get(one.app) or Entry(0, 0)
-        again = leaning or one.sight.again == 1.0
-        new, old = entry.one + (not again), entry.two + again
-        if new + old > _MOST:
-            new, old = new // 2, old // 2
-        self._sketch.put(one.app, new, old)
+        """An application's text came for the first time, came for another question, or came again in a later turn."""
+        leaning = first.role in _BEFORE_TURNS and first.questions > 1
+        fresh = one.sight.form is None
+        again = leaning or (fresh and one.sight.cached)
+        entry, turns = self._sketch.get(one.app) or _NOTHING, self._sketch.get(_turns(one.app)) or _NOTHING
+        new, others = entry.one + (fresh and not again), entry.two + again
+        later = min(turns.two + one.sight.answered, _MOST * _MOST)
+        if new + others > _MOST:
+            new, others, later = new // 2, others // 2, later // 2
+        if fresh or again:
+            self._sketch.put(one.app, new, others)
+        if fresh or one.sight.answered:
+            self._sketch.put(_turns(one.app), 0, later)
 
     def _digest(self, kind: bytes, whose: bytes, *parts: str | bytes) -> bytes:
         return self._sketch.digest(kind, whose, *(p if isinstance(p, bytes) else _bytes(p) for p in parts))
@@ -144,20 +166,28 @@ class _Prefixes:
         return here.digest()
 
 
-def _beginning(examined: Examined, step: Step) -> str:
-    """The first words of a request, as far as they are not the step's own."""
-    first = examined.request.fields[0]
-    return first.role + first.text[: min(_APP, step.start if step.field == 0 else _APP)]
+def _habits(app: Entry | None, turns: Entry | None, doubt: float) -> tuple[float, float, float]:
+    """For a new text: in how many requests it will come for another question, at most; in how many later turns, as it
+    was so far and at most."""
+    new, others = (app.one, app.two) if app else (0, 0)
+    later = turns.two if turns else 0
+    return (others + doubt) / (new + 1), later / max(1, new + others), (later + doubt) / (new + others + 1)
 
 
-def _share(app: Entry | None) -> float:
-    return app.two / (app.one + app.two) if app and app.one + app.two > 1 else 0.0
+def _turns(app: bytes) -> bytes:
+    """The key of how often an application's texts came in later turns."""
+    return bytes(byte ^ 0xFF for byte in app)
 
 
-def _long_enough(step: Step, examined: Examined) -> bool:
-    """Whether a provider would keep what ends with this step at all; tools stand before the messages, uncounted."""
-    tokens = sum(s.tokens for s in examined.segments if (s.field, s.start) < (step.field, step.end))
-    return tokens >= SMALLEST or bool(examined.request.tools)
+def _before(step: Step, examined: Examined) -> int:
+    tokens = sum(s.tokens for s in examined.segments if (s.field, s.start) < (step.field, step.start))
+    return tokens + (TOOLS if examined.request.tools else 0)
+
+
+def _asked_before(step: Step, examined: Examined) -> bool:
+    fields = examined.request.fields
+    texts = (fields[n].text if n < step.field else fields[n].text[: step.start] for n in range(step.field + 1))
+    return bool(step.question) and any(step.question in text for text in texts)
 
 
 def _bytes(text: str) -> bytes:

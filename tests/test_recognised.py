@@ -19,6 +19,8 @@ from proxy.sketch import Sketch
 WORDS = build({"words": {"extends": "balanced", "context": {"compressor": "lexical"}}}, TABLES, [])["words"]
 LONG = "\n\n".join(f"[{n}] {text}" for n, text in enumerate([*PASSAGES, *(p[::-1].title() for p in PASSAGES)], 1))
 FIRST, SECOND = "May a child ride in the box of the bike?", "What does the voucher at the counter pay for?"
+THIRD = "Who became mayor of the town?"
+LIKELY = "cache-pinned: may be asked of again"
 PINNED = "cache-pinned: asked of again and again"
 
 
@@ -36,10 +38,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pipeline(clock: Clock) -> Iterator[Pipeline]:
+def new(clock: Clock) -> Iterator[Pipeline]:
+    """To which every application is new."""
     with_memory = Pipeline(Compression(20_000, bypass_share=0), sketch=Sketch(now=clock))
     yield with_memory
     with_memory.close()
+
+
+@pytest.fixture
+def pipeline(new: Pipeline) -> Pipeline:
+    """Which knows the application below, as one that brings its own documents each time."""
+    for who in (b"anna", b"ben"):
+        taught(new, who)
+    return new
+
+
+def taught(pipeline: Pipeline, tenant: bytes = b"anna", **more: Any) -> None:
+    for n in range(8):
+        prepare(pipeline, asking(FIRST, f"Page {n}. {LONG}"), tenant, **more)
 
 
 def asking(question: str, documents: str = LONG, **more: Any) -> list[dict[str, Any]]:
@@ -70,7 +86,7 @@ def test_somebody_elses_text_is_his_business(pipeline: Pipeline) -> None:
 def test_so_is_one_behind_another_beginning(pipeline: Pipeline) -> None:
     """No provider could have it in its cache."""
     prepare(pipeline, asking(FIRST))
-    assert outcome(prepare(pipeline, [system("Be brief."), *asking(SECOND)[1:]])) == "compressed"
+    assert outcome(prepare(pipeline, asking(SECOND, f"Page 21. {LONG}"))) == "compressed"
 
 
 def test_a_short_beginning_is_in_nobodys_cache(pipeline: Pipeline) -> None:
@@ -84,11 +100,24 @@ def test_after_a_while_the_cache_is_cold(pipeline: Pipeline, clock: Clock) -> No
     assert outcome(prepare(pipeline, asking(SECOND))) == "compressed"
 
 
+def test_an_application_that_brings_large_texts_is_watched_first(new: Pipeline) -> None:
+    seen = [outcome(prepare(new, asking(FIRST, f"Page {n}. " + LONG * 5))) for n in range(8)]
+    assert seen == [LIKELY] * 3 + ["compressed"] * 5
+
+
+def test_other_texts_are_shortened_from_the_first_request_on(new: Pipeline) -> None:
+    assert outcome(prepare(new, asking(FIRST))) == "compressed"
+
+
+def test_what_is_too_short_for_a_cache_is_shortened_from_the_first_request_on(new: Pipeline) -> None:
+    assert outcome(prepare(new, asking(FIRST, PASSAGES[0] + PASSAGES[1]))) == "compressed"
+
+
 def test_an_application_whose_texts_come_again_is_known_by_and_by(pipeline: Pipeline) -> None:
-    texts = [f"{n}. {LONG}" for n in range(4)]
-    seen = [outcome(prepare(pipeline, asking(question, text))) for text in texts for question in (FIRST, SECOND, RULES)]
+    texts = [f"{n}. {LONG}" for n in range(12)]
+    seen = [outcome(prepare(pipeline, asking(question, text))) for text in texts for question in (FIRST, SECOND, THIRD)]
     assert seen[:3] == ["compressed", PINNED, PINNED]
-    assert seen[-3:] == [PINNED] * 3
+    assert seen[-3:] == [LIKELY, PINNED, PINNED]
 
 
 def test_one_that_brings_new_texts_is_not_held_back_by_a_few_that_come_again(pipeline: Pipeline) -> None:
@@ -101,7 +130,7 @@ def test_one_that_brings_new_texts_is_not_held_back_by_a_few_that_come_again(pip
 @pytest.mark.parametrize("where", ["message", "part"])
 def test_what_the_caller_marks_for_the_cache_is_not_shortened_for_a_question(pipeline: Pipeline, where: str) -> None:
     mark = {"cache_control": {"type": "ephemeral"}}
-    [rules, asked] = asking(FIRST)
+    [rules, asked] = asking(FIRST, f"1. {LONG}")
     part = {"type": "text", "text": asked["content"]}
     marked = asked | mark if where == "message" else asked | {"content": [part | mark]}
     assert outcome(prepare(pipeline, [rules, marked])) == PINNED
@@ -109,9 +138,11 @@ def test_what_the_caller_marks_for_the_cache_is_not_shortened_for_a_question(pip
 
 
 def test_requests_with_other_cache_keys_do_not_share_a_cache(pipeline: Pipeline) -> None:
+    for key in ("a", "b"):
+        taught(pipeline, prompt_cache_key=key)
     prepare(pipeline, asking(FIRST), prompt_cache_key="a")
     assert outcome(prepare(pipeline, asking(SECOND), prompt_cache_key="b")) == "compressed"
-    assert outcome(prepare(pipeline, asking(RULES), prompt_cache_key="a")) == PINNED
+    assert outcome(prepare(pipeline, asking(THIRD), prompt_cache_key="a")) == PINNED
 
 
 def test_in_a_conversation_the_form_stays_whatever_others_ask(pipeline: Pipeline) -> None:
@@ -123,28 +154,22 @@ def test_in_a_conversation_the_form_stays_whatever_others_ask(pipeline: Pipeline
         assert sent[:2] == json.loads(begun.body)["messages"]
 
 
-def test_chats_about_one_document_teach_that_it_is_needed_whole(pipeline: Pipeline) -> None:
-    """Context in a system message: cut for its first question in the first such conversation, and in no later one."""
-    chats = [[system(f"{RULES}\n\n# Documents\n\n{LONG} The bike {n} is new."), user(FIRST)] for n in range(4)]
-    later = [
-        {"role": "assistant", "content": "Yes."},
-        user(SECOND),
-        {"role": "assistant", "content": "Soup."},
-        user("And?"),
-    ]
+def test_chats_about_one_document_are_known_by_and_by(new: Pipeline) -> None:
+    """Context in a system message that several turns lean on is needed whole."""
+    later = [{"role": "assistant", "content": "Yes."}, user(SECOND)]
     opened = []
-    for chat in chats:
-        opened.append(outcome(prepare(pipeline, chat)))
-        for end in (2, 4):
-            prepare(pipeline, [*chat, *later[:end]])
+    for n in range(10):
+        chat = [system(f"{RULES}\n\n# Documents\n\n{LONG} The bike {n} is new."), user(FIRST)]
+        opened.append(outcome(prepare(new, chat)))
+        prepare(new, [*chat, *later])
     assert opened[0] == "compressed"
-    assert opened[-1] == PINNED
+    assert opened[-5:] == [LIKELY] * 5
 
 
 def test_a_compressor_that_costs_more_than_it_saves_is_spared() -> None:
     dear = Market(usd=2e-8, usd_per_second=10.0)
     pipeline = Pipeline(Compression(20_000, bypass_share=0), market=lambda route, model: dear)
-    prepare(pipeline, asking(FIRST, "0. " + LONG))  # only now it is known how long that takes
+    taught(pipeline)  # now it is known how long that takes, too
     assert outcome(prepare(pipeline, asking(FIRST))) == "costs more than it saves"
     pipeline.close()
 
@@ -153,5 +178,6 @@ def test_a_body_that_left_whole_for_a_deadline_is_shortened_when_it_is_sent_agai
     pipeline = Pipeline(Compression(0.001, bypass_share=0), sketch=Sketch(now=clock))
     assert prepare(pipeline, asking(FIRST)).measured.outcome is Outcome.FAILED_OPEN
     pipeline.deadline = 20.0
+    taught(pipeline)
     assert outcome(prepare(pipeline, asking(FIRST))) == "compressed"
     pipeline.close()
