@@ -41,7 +41,7 @@ class RuleTable(Struct):
     ranges: Annotated[list[dict[str, object]] | None, Meta(title="a list of ranges", description="by size")] = None
     min_tokens: Annotated[Count, Meta(description="smaller blocks stay whole")] = 0
     keep_recent: Annotated[Count, Meta(description="so many of the newest user turns stay whole")] = 0
-    shared: Annotated[Touch, Meta(description="context that several user turns lean on")] = "keep"
+    shared: Annotated[Touch, Meta(description="texts that are asked of again and again")] = "keep"
     no_question: Annotated[Touch, Meta(description="what has no question to be shortened by")] = "keep"
     reorder: Annotated[
         bool,

@@ -20,10 +20,10 @@ from proxy.sketch import Entry, Sketch
 
 WARM = 15 * 60
 """Seconds for which providers keep a prefix that nobody uses, roughly: 5 to 10 minutes by default, up to hours."""
-LARGE, DOUBT, SOME_DOUBT = 5000, 2.0, 0.4
+LARGE, DOUBT, SOME_DOUBT = 3000, 5.0, 0.2
 """Of an application of which nothing is known, so many texts are taken to have come again. With some doubt its first
 text is shortened all the same. Texts of so many tokens are more often a document that will be asked again than passages
-that were found for one question: these are watched until about four came that were new."""
+that were found for one question: these are watched until about nine came that were new."""
 TOOLS = 1024
 """Tokens that tools are taken to have: they stand before all messages, and nobody counts them here."""
 _APP = 256  # characters of the first instruction that tell one application from another
@@ -76,13 +76,11 @@ class Recognised:
             looked.append(Looked(step, sight, form, text, app, shareable))
         return tuple(looked)
 
-    def left(self, one: Looked, form: Form, first: Segment) -> None:
-        """`first`: the first segment of the step."""
+    def left(self, one: Looked, form: Form) -> None:
         if lossy(one.step.budget) or form is not Form.SHORT or one.sight.form:  # a lossless step is taken anyway
             self._sketch.put(one.form, form)
         if one.shareable:
             self._sketch.put(one.text, 0)
-            self._count(one, first)
 
     def _sight(self, step: Step, examined: Examined, keys: tuple[bytes, bytes, bytes], shareable: bool) -> Sight:
         form, text, app = (self._sketch.get(key) for key in keys)
@@ -103,8 +101,9 @@ class Recognised:
             seconds=self._pace.seconds(step.compressor, step.end - step.start),
         )
 
-    def _count(self, one: Looked, first: Segment) -> None:
-        """An application's text came for the first time, came for another question, or came again in a later turn."""
+    def count(self, one: Looked, first: Segment) -> None:
+        """An application's text came for the first time, came for another question, or came again in a later turn.
+        `first`: the first segment of the step."""
         leaning = first.role in _BEFORE_TURNS and first.questions > 1
         fresh = one.sight.form is None
         again = leaning or (fresh and one.sight.cached)
@@ -144,8 +143,9 @@ class Seen:
         """`sent`: the shorter body goes upstream."""
         for one in self._looked:
             short = Form.SHORT if sent else one.sight.form or Form.MISSED
-            form = short if one.step in self._taken else Form.WHOLE
-            self._recognised.left(one, form, self._segments[one.step.segments[0]])
+            self._recognised.left(one, short if one.step in self._taken else Form.WHOLE)
+        for one in {one.app: one for one in reversed(self._looked) if one.shareable}.values():  # the first of each
+            self._recognised.count(one, self._segments[one.step.segments[0]])
 
 
 class _Prefixes:

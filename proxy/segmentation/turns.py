@@ -266,22 +266,26 @@ class _Asked:
 
 
 def _asked(found: list[tuple[int, Field, Piece]], thread: _Thread) -> _Asked:
-    """Where there are several questions, the last one that really asks counts, else the last."""
+    """Where there are several questions, the last one that really asks counts, else the last. What a user asks goes
+    before what stands in a system message, where a title or an example may look like a question."""
     by_message: dict[int, str] = {}
     by_turn: dict[int, str] = {}
+    instructed: dict[int, str] = {}
     for _, field, piece in found:
         if piece.kind is Kind.QUESTION:
             text = field.text[piece.start : piece.end][:_LONGEST_QUESTION]
-            for table, index in ((by_message, field.message), (by_turn, thread.turn[field.message])):
+            turns = instructed if field.role in _SYSTEM else by_turn
+            for table, index in ((by_message, field.message), (turns, thread.turn[field.message])):
                 if index not in table or sentences.asks(text) or not sentences.asks(table[index]):
                     table[index] = text
     mixed = {field.message for _, field, piece in found if piece.kind is not Kind.QUESTION}
-    return _Asked(by_message, by_turn, frozenset({field.message for _, field, _ in found} - mixed))
+    return _Asked(by_message, instructed | by_turn, frozenset({field.message for _, field, _ in found} - mixed))
 
 
 def _segment(index: int, field: Field, piece: Piece, thread: _Thread, asked: _Asked) -> Segment:
     turn, last = thread.turn[field.message], thread.count - 1
-    question = asked.by_message.get(field.message) or asked.by_turn.get(turn)
+    own = None if field.role in _SYSTEM else asked.by_message.get(field.message)
+    question = own or asked.by_turn.get(turn)
     if question is None:
         question = next((asked.by_turn[t] for t in range(turn - 1, -1, -1) if t in asked.by_turn), "")
     kind, text = piece.kind, field.text[piece.start : piece.end]
