@@ -171,7 +171,8 @@ def _habits(app: Entry | None, turns: Entry | None, doubt: float) -> tuple[float
     was so far and at most."""
     new, others = (app.one, app.two) if app else (0, 0)
     later = turns.two if turns else 0
-    return (others + doubt) / (new + 1), later / max(1, new + others), (later + doubt) / (new + others + 1)
+    texts = max(1, new + others)
+    return (others + doubt) / max(1, new), later / texts, (later + doubt) / texts
 
 
 def _turns(app: bytes) -> bytes:
