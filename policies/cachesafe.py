@@ -102,6 +102,8 @@ def decided(step: Step, segments: Sequence[Segment], sight: Sight, market: Marke
         return SMALL
     if not lossy(step.budget):
         return ""
+    if sight.answered and sight.cached:
+        return SHARED
     if sight.answered:
         saved = (tokens - kept) * (market.cached_share * market.cached + (1 - market.cached_share))
         return COSTS if _dear(saved, sight.seconds, market) else ""

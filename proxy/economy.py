@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from policies.cachesafe import Market
-from proxy.pricing import name, parse_overrides, price
+from proxy.pricing import Price, name, parse_overrides, price
 from proxy.savings import Savings
 from proxy.settings import Settings
 
@@ -25,6 +25,7 @@ class Economy:
         self._current = current
         self._billed: dict[tuple[str, str], _Billed] = {}
         self._lock = threading.Lock()
+        self._read: tuple[Settings, dict[str, Price]] | None = None
 
     def record(self, savings: Savings) -> None:
         usage = savings.usage
@@ -43,7 +44,7 @@ class Economy:
         with self._lock:
             billed = self._billed.get(self._key(route, model), _Billed())
             share = billed.cached / billed.input if billed.input else 0.0
-        found = price(model, parse_overrides(settings.prices, []))
+        found = price(model, self._prices(settings))
         if found is None or not found.input:
             return Market(cached_share=share)
         return Market(
@@ -53,6 +54,13 @@ class Economy:
             cached_share=share,
             usd_per_second=settings.compression.usd_per_second,
         )
+
+    def _prices(self, settings: Settings) -> dict[str, Price]:
+        """Of the configuration, read once."""
+        read = self._read
+        if read is None or read[0] is not settings:
+            read = self._read = settings, parse_overrides(settings.prices, [])
+        return read[1]
 
     def _key(self, route: str, model: str) -> tuple[str, str]:
         """Callers may name any model: those without a price are counted as one."""

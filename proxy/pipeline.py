@@ -25,7 +25,7 @@ from proxy.pace import Pace, Timed
 from proxy.recognised import Recognised, Seen
 from proxy.savings import QUEUE, Measured, Outcome
 from proxy.settings import Chosen, Compression, Settings
-from proxy.shorten import Abandoned, Shortened, Stages, shorten
+from proxy.shorten import Abandoned, Examined, Shortened, Stages, shorten
 from proxy.sketch import Sketch
 from proxy.span_cache import Remembering, SpanCache
 from proxy.wire import UnknownShape, peek
@@ -89,11 +89,14 @@ class Pipeline:
         stages = Stages(lambda: not gone.is_set())
         work: Future[Prepared] | None = None
         deadline: asyncio.Timeout | None = None
+        seen = Seen(self._recognised, policy.mode.encode() + asked.tenant, partial(self._market, asked.route))
         try:
             until = monotonic() + self.deadline
-            work = self._worker.submit(self._story, body, policy, stages, replace(asked, until=until))
+            work = self._worker.submit(self._story, body, policy, stages, replace(asked, until=until), seen)
             async with asyncio.timeout(self.deadline) as deadline:
-                return await asyncio.wrap_future(work)
+                prepared = await asyncio.wrap_future(work)
+            _remember(seen, prepared.measured)
+            return prepared
         except UnknownShape as error:
             outcome, reason = Outcome.UNTOUCHED, str(error)
         except Overloaded:
@@ -114,25 +117,14 @@ class Pipeline:
                 work.cancel()
         spent = (perf_counter() - started) * 1000
         failed = Measured(outcome, reason, peek(body).model, stages=(("failed", spent),))
-        return Prepared(body, self._placed(failed, policy, stages, asked))
+        failed = self._placed(failed, policy, stages, asked)
+        _remember(seen, failed)
+        return Prepared(body, failed)
 
-    def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked) -> Prepared:
-        seen = Seen(self._recognised, asked.tenant, partial(self._market, asked.route))
-        sent, trial = False, policy.mode is not Mode.ON
+    def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked, seen: Seen) -> Prepared:
         stages.lap(QUEUE)
-        try:
-            with watched(stages.alive, asked.until, asked.tenant):
-                result = shorten(body, policy, lambda name: self._use(name, asked), stages, seen.settle)
-            prepared = self._prepared(body, policy, result, (stages, asked))
-            sent = prepared.shortened is not None and stages.alive()
-            trial = trial or prepared.measured.arm == BYPASS
-            return prepared
-        finally:
-            if not trial:  # or else later turns would show what became of the first, not what could be removed
-                seen.left(sent)
-
-    def _prepared(self, body: bytes, policy: Policy, result: Shortened, how: tuple[Stages, Asked]) -> Prepared:
-        stages, asked = how
+        with watched(stages.alive, asked.until, asked.tenant):
+            result = shorten(body, policy, lambda name: self._use(name, asked), stages, seen.settle)
         measured = self._placed(result.measured, policy, stages, asked)
         if measured.outcome is Outcome.COMPRESSED and (policy.mode is Mode.AUDIT or measured.arm == BYPASS):
             reason = "bypass arm" if measured.arm == BYPASS else "audit: the original was sent"
@@ -155,7 +147,8 @@ class Pipeline:
             tokens = sum(segment.tokens for segment in examined.segments)
             found = (examined.request.model, examined.encoding, examined.estimated)
             measured = Measured(measured.outcome, measured.reason, *found, tokens, stages=measured.stages)
-        return assigned(measured, examined.request, asked.tenant, self._share if policy.mode is Mode.ON else 0)
+        share = self._share if policy.mode is Mode.ON and not _shared(examined) else 0
+        return assigned(measured, examined.request, asked.tenant, share)
 
     def _use(self, name: str, asked: Asked) -> Compressor:
         """The compressor of this name, with what it found before where looking that up is quicker than finding it."""
@@ -188,6 +181,18 @@ class Pipeline:
         """Drops queued work and ends the threads."""
         self._worker.close()
         self._compressors.close()
+
+
+def _shared(examined: Examined) -> bool:
+    """Whether something may change in a text that other conversations bring, too. Those in the bypass arm would then be
+    the only ones to bring it whole, find no cache, and look dear: such conversations are left out of the trial."""
+    return any(s.may_change and s.role in ("system", "developer") for s in examined.segments)
+
+
+def _remember(seen: Seen, measured: Measured) -> None:
+    """How the texts left. An audit remembers, apart, how they would have; a conversation of the bypass arm, nothing."""
+    if measured.arm != BYPASS:
+        seen.left(measured.outcome in (Outcome.COMPRESSED, Outcome.AUDITED, Outcome.UNTOUCHED))
 
 
 def _damage(result: Shortened) -> Damage:

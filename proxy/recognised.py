@@ -7,14 +7,17 @@ new, so many came again for another question, and so many in later turns; from i
 text that is new.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import accumulate
 
 from policies.base import Kind, Plan, Segment, Step
 from policies.budget import lossy
 from policies.cachesafe import Form, Market, Sight, settle
 from proxy.pace import Pace
+from proxy.pricing import name
 from proxy.shorten import Examined
 from proxy.sketch import Entry, Sketch
 
@@ -33,18 +36,19 @@ _MOST = 64  # texts of an application, then its counts are halved: what it does 
 _GROWING = (Kind.TOOL_OUTPUT, Kind.HISTORY)
 _BEFORE_TURNS = ("system", "developer")
 _NOTHING = Entry(0, 0)
+_FORMS = frozenset(Form)  # what else stands in a slot two processes have written at once
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A step, what is remembered of it, and where. `shareable`: its question does not stand before it, so that another
-    one may come behind the same words."""
+    """A step, what is remembered of it, and where. `apps`: its application, and all of the tenant with such texts;
+    `shareable`: its question does not stand before it, so that another one may come behind the same words."""
 
     step: Step
     sight: Sight
     form: bytes
     text: bytes
-    app: bytes
+    apps: tuple[bytes, bytes]
     shareable: bool
 
 
@@ -61,19 +65,20 @@ class Recognised:
         if not steps:
             return ()
         request = examined.request
-        before = _Prefixes(examined)
+        reading = _Reading(examined)
         instruction = next((s.text[:_APP] for s in examined.segments if s.kind is Kind.INSTRUCTION), "")
+        model = name(request.model, ()) or request.model
         looked = []
         for step in sorted(steps, key=lambda s: (s.field, s.start)):
             first = examined.segments[step.segments[0]]
-            prefix = before.upto(step)
-            cache = (request.model, request.cache_key)
-            form = self._digest(b"form", whose, *cache, prefix, step.question)
-            text = self._digest(b"text", whose, *cache, prefix)
-            app = self._digest(b"app", whose, *cache, first.role, first.kind, instruction)
-            shareable = step.recognise and not _asked_before(step, examined)
-            sight = self._sight(step, examined, (form, text, app), shareable)
-            looked.append(Looked(step, sight, form, text, app, shareable))
+            prefix = reading.prefix(step)
+            form = self._digest(b"form", whose, model, prefix, step.question)
+            text = self._digest(b"text", whose, model, request.cache_key, prefix)
+            kind = self._digest(b"kind", whose, model, request.cache_key, first.role, first.kind)
+            app = self._sketch.digest(kind, _bytes(instruction))
+            shareable = step.recognise and not reading.asked_before(step)
+            sight = self._sight(step, reading, (form, text, app, kind), shareable)
+            looked.append(Looked(step, sight, form, text, (app, kind), shareable))
         return tuple(looked)
 
     def left(self, one: Looked, form: Form) -> None:
@@ -82,40 +87,50 @@ class Recognised:
         if one.shareable:
             self._sketch.put(one.text, 0)
 
-    def _sight(self, step: Step, examined: Examined, keys: tuple[bytes, bytes, bytes], shareable: bool) -> Sight:
-        form, text, app = (self._sketch.get(key) for key in keys)
-        request, first = examined.request, examined.segments[step.segments[0]]
-        size = sum(s.tokens for s in examined.segments if s.field == step.field)
-        habits = _habits(app, self._sketch.get(_turns(keys[2])), DOUBT if size > LARGE else SOME_DOUBT)
-        others, later, at_most = habits if shareable else (0.0, 0.0, 0.0)
-        just_now = shareable and form is None and text is not None and self._sketch.age(text) < WARM
-        return Sight(
-            form=Form(form.one) if form else None,
-            answered=any(message.role == "assistant" for message in request.messages[first.message + 1 :]),
-            cached=just_now or (shareable and first.message < request.marked),
-            others=others,
-            later=later,
-            at_most=at_most,
-            before=_before(step, examined),
-            growing=first.kind in _GROWING,
-            seconds=self._pace.seconds(step.compressor, step.end - step.start),
-        )
-
     def count(self, one: Looked, first: Segment) -> None:
         """An application's text came for the first time, came for another question, or came again in a later turn.
         `first`: the first segment of the step."""
         leaning = first.role in _BEFORE_TURNS and first.questions > 1
         fresh = one.sight.form is None
         again = leaning or (fresh and one.sight.cached)
-        entry, turns = self._sketch.get(one.app) or _NOTHING, self._sketch.get(_turns(one.app)) or _NOTHING
-        new, others = entry.one + (fresh and not again), entry.two + again
-        later = min(turns.two + one.sight.answered, _MOST * _MOST)
-        if new + others > _MOST:
-            new, others, later = new // 2, others // 2, later // 2
-        if fresh or again:
-            self._sketch.put(one.app, new, others)
-        if fresh or one.sight.answered:
-            self._sketch.put(_turns(one.app), 0, later)
+        for app in one.apps:
+            entry, turns = self._sketch.get(app) or _NOTHING, self._sketch.get(_turns(app)) or _NOTHING
+            new, others = entry.one + (fresh and not again), entry.two + again
+            later = min(turns.two + one.sight.answered, _MOST * _MOST)
+            if new + others > _MOST:
+                new, others, later = new // 2, others // 2, later // 2
+            if fresh or again:
+                self._sketch.put(app, new, others)
+            if fresh or one.sight.answered:
+                self._sketch.put(_turns(app), 0, later)
+
+    def _sight(self, step: Step, reading: "_Reading", keys: tuple[bytes, ...], shareable: bool) -> Sight:
+        form, text = (self._sketch.get(key) for key in keys[:2])
+        first = reading.examined.segments[step.segments[0]]
+        others, later, at_most = self._habits(keys[2:], reading.size(step)) if shareable else (0.0, 0.0, 0.0)
+        answered = first.message < reading.answered
+        just_now = shareable and not (form or answered) and text is not None and self._sketch.age(text) < WARM
+        return Sight(
+            form=Form(form.one) if form and form.one in _FORMS else None,
+            answered=answered,
+            cached=just_now or (step.recognise and first.message < reading.examined.request.marked),
+            others=others,
+            later=later,
+            at_most=at_most,
+            before=reading.before(step),
+            growing=first.kind in _GROWING,
+            seconds=self._pace.seconds(step.compressor, step.end - step.start),
+        )
+
+    def _habits(self, apps: tuple[bytes, ...], size: int) -> tuple[float, float, float]:
+        """For a new text: in how many requests it will come for another question, at most; in how many later turns, as
+        it was so far and at most. By what is known of the application; of an unknown one, as where each request has
+        other instructions, by what is known of all with such texts."""
+        app = next((app for app in apps if self._sketch.get(app)), apps[0])
+        entry, turns = self._sketch.get(app) or _NOTHING, self._sketch.get(_turns(app)) or _NOTHING
+        doubt = DOUBT if size > LARGE else SOME_DOUBT
+        texts = max(1, entry.one + entry.two)
+        return (entry.two + doubt) / max(1, entry.one), turns.two / texts, (turns.two + doubt) / texts
 
     def _digest(self, kind: bytes, whose: bytes, *parts: str | bytes) -> bytes:
         return self._sketch.digest(kind, whose, *(p if isinstance(p, bytes) else _bytes(p) for p in parts))
@@ -140,24 +155,31 @@ class Seen:
         return settled
 
     def left(self, sent: bool) -> None:
-        """`sent`: the shorter body goes upstream."""
+        """`sent`: what the steps left goes upstream."""
         for one in self._looked:
             short = Form.SHORT if sent else one.sight.form or Form.MISSED
             self._recognised.left(one, short if one.step in self._taken else Form.WHOLE)
-        for one in {one.app: one for one in reversed(self._looked) if one.shareable}.values():  # the first of each
+        for one in {one.apps: one for one in reversed(self._looked) if one.shareable}.values():  # the first of each
             self._recognised.count(one, self._segments[one.step.segments[0]])
 
 
-class _Prefixes:
-    """Digests of all texts of a request up to a place, each text read once."""
+class _Reading:
+    """What is asked of a request for each of its steps, each text read once. Steps come in the order of the text.
+    `answered`: what stands before this message was sent before."""
 
     def __init__(self, examined: Examined) -> None:
+        self.examined = examined
         self._fields = examined.request.fields
+        roles = [message.role for message in examined.request.messages]
+        self.answered = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
+        self._starts = [(s.field, s.start) for s in examined.segments]
+        self._tokens = [0, *accumulate(s.tokens for s in examined.segments)]
         self._total = blake2b(digest_size=16)
         self._field = 0
+        self._asked: dict[str, int] = {}  # the first field in which a question stands
 
-    def upto(self, step: Step) -> bytes:
-        """Steps come in the order of the text."""
+    def prefix(self, step: Step) -> bytes:
+        """A digest of all texts up to the end of the step."""
         for field in self._fields[self._field : step.field]:
             self._total.update(b"%d:" % len(field.text) + _bytes(field.role + field.text))
         self._field = max(self._field, step.field)
@@ -165,30 +187,31 @@ class _Prefixes:
         here.update(_bytes(self._fields[step.field].role + self._fields[step.field].text[: step.end]))
         return here.digest()
 
+    def before(self, step: Step) -> int:
+        """The tokens that stand before the step."""
+        text = self._tokens[bisect_left(self._starts, (step.field, step.start))]
+        return text + (TOOLS if self.examined.request.tools else 0)
 
-def _habits(app: Entry | None, turns: Entry | None, doubt: float) -> tuple[float, float, float]:
-    """For a new text: in how many requests it will come for another question, at most; in how many later turns, as it
-    was so far and at most."""
-    new, others = (app.one, app.two) if app else (0, 0)
-    later = turns.two if turns else 0
-    texts = max(1, new + others)
-    return (others + doubt) / max(1, new), later / texts, (later + doubt) / texts
+    def size(self, step: Step) -> int:
+        """The tokens of the step's whole text."""
+        ends = (bisect_left(self._starts, (field, 0)) for field in (step.field, step.field + 1))
+        first, last = (self._tokens[end] for end in ends)
+        return last - first
+
+    def asked_before(self, step: Step) -> bool:
+        question = step.question
+        if not question:
+            return False
+        if question not in self._asked:
+            found = (n for n, field in enumerate(self._fields) if question in field.text)
+            self._asked[question] = next(found, len(self._fields))
+        first = self._asked[question]
+        return first < step.field or (first == step.field and question in self._fields[first].text[: step.start])
 
 
 def _turns(app: bytes) -> bytes:
     """The key of how often an application's texts came in later turns."""
     return bytes(byte ^ 0xFF for byte in app)
-
-
-def _before(step: Step, examined: Examined) -> int:
-    tokens = sum(s.tokens for s in examined.segments if (s.field, s.start) < (step.field, step.start))
-    return tokens + (TOOLS if examined.request.tools else 0)
-
-
-def _asked_before(step: Step, examined: Examined) -> bool:
-    fields = examined.request.fields
-    texts = (fields[n].text if n < step.field else fields[n].text[: step.start] for n in range(step.field + 1))
-    return bool(step.question) and any(step.question in text for text in texts)
 
 
 def _bytes(text: str) -> bytes:

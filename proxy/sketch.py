@@ -121,8 +121,8 @@ def _create(path: Path, slots: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent)  # readable by the owner only
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_header(slots))
-            file.truncate(_size(slots))
+            # All of it now: a page that finds no room on the disk later would end the process.
+            file.write(_header(slots) + bytes(_size(slots) - _HEADER.size))
         os.link(name, path)
     except FileExistsError:
         pass

@@ -155,3 +155,16 @@ def test_every_turn_of_a_conversation_stays_in_its_arm_whichever_worker_takes_it
         assert len(set(outcomes)) == 1, outcomes
         sides.append(outcomes[0])
     assert set(sides) == {b"compressed", b"audited"}
+
+
+def test_no_trial_is_held_of_conversations_that_bring_material_in_a_system_message() -> None:
+    """Others bring the same text: only those in the arm would bring it whole, and find it in nobody's cache."""
+    pipeline = Pipeline(Compression(10_000, bypass_share=1.0))
+    context = " ".join(f"Pier {n} of the harbour has {n} cranes and a shed." for n in range(60))
+    question = {"role": "user", "content": "How many cranes has pier 7?"}
+    arms = []
+    for rules in (RULES, {"role": "system", "content": f"{RULES['content']}\n\n# Documents\n\n{context}"}):
+        raw = json.dumps({"model": "gpt-4o", "messages": [rules, question]}).encode()
+        arms.append(asyncio.run(pipeline.prepare(raw, PRESETS["safe"])).measured.arm)
+    pipeline.close()
+    assert arms == ["bypass", ""]

@@ -3,13 +3,17 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from layouts import PASSAGES, RULES, system, user
 
+from policies.base import Mode
 from policies.cachesafe import Market
-from policies.presets import TABLES
+from policies.presets import PRESETS, TABLES
+from policies.rules import RulePolicy
 from policies.written import build
 from proxy.pipeline import Asked, Pipeline, Prepared
 from proxy.savings import Outcome
@@ -62,9 +66,15 @@ def asking(question: str, documents: str = LONG, **more: Any) -> list[dict[str, 
     return [system(RULES), user(f"Context:\n{documents}\n\nQuestion: {question}") | more]
 
 
-def prepare(pipeline: Pipeline, messages: list[dict[str, Any]], tenant: bytes = b"anna", **more: Any) -> Prepared:
+def prepare(
+    pipeline: Pipeline,
+    messages: list[dict[str, Any]],
+    tenant: bytes = b"anna",
+    policy: RulePolicy = WORDS,
+    **more: Any,
+) -> Prepared:
     raw = json.dumps({"model": "gpt-5", "messages": messages} | more).encode()
-    return asyncio.run(pipeline.prepare(raw, WORDS, Asked(tenant)))
+    return asyncio.run(pipeline.prepare(raw, policy, Asked(tenant)))
 
 
 def outcome(prepared: Prepared) -> str:
@@ -139,7 +149,8 @@ def test_what_the_caller_marks_for_the_cache_is_not_shortened_for_a_question(pip
 
 def test_requests_with_other_cache_keys_do_not_share_a_cache(pipeline: Pipeline) -> None:
     for key in ("a", "b"):
-        taught(pipeline, prompt_cache_key=key)
+        for n in range(8):
+            prepare(pipeline, asking(FIRST, f"{key}{n}. {LONG}"), prompt_cache_key=key)
     prepare(pipeline, asking(FIRST), prompt_cache_key="a")
     assert outcome(prepare(pipeline, asking(SECOND), prompt_cache_key="b")) == "compressed"
     assert outcome(prepare(pipeline, asking(THIRD), prompt_cache_key="a")) == PINNED
@@ -181,3 +192,60 @@ def test_a_body_that_left_whole_for_a_deadline_is_shortened_when_it_is_sent_agai
     taught(pipeline)
     assert outcome(prepare(pipeline, asking(FIRST))) == "compressed"
     pipeline.close()
+
+
+def test_where_each_request_has_other_instructions_its_caller_is_known_all_the_same(new: Pipeline) -> None:
+    seen = []
+    for n in range(14):
+        messages = [system(f"It is {n} o'clock. {RULES}"), *asking(FIRST, f"Page {n}. " + LONG * 5)[1:]]
+        seen.append(outcome(prepare(new, messages)))
+    assert seen[0] == LIKELY
+    assert seen[-2:] == ["compressed"] * 2
+
+
+def test_a_mark_that_moves_on_leaves_what_was_marked_as_it_was(tmp_path: Path) -> None:
+    """Another machine, which knows nothing, takes the second turn."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    [rules, asked] = asking(FIRST)
+    later = [{"role": "assistant", "content": "Yes."}, user("Why?") | mark]
+    assert outcome(prepare(machine(tmp_path / "a"), [rules, asked | mark])) == PINNED
+    sent = prepare(machine(tmp_path / "b"), [rules, asked, *later])
+    assert json.loads(sent.body)["messages"][1] == asked
+
+
+def test_a_dated_name_or_another_key_does_not_change_a_form(pipeline: Pipeline) -> None:
+    first = json.loads(prepare(pipeline, asking(FIRST)).body)["messages"]
+    later = [*asking(FIRST), {"role": "assistant", "content": "Yes."}, user("Why?")]
+    prepare(pipeline, asking(SECOND))
+    dated: dict[str, Any] = {"model": "gpt-5-2025-08-07"}
+    for more in (dated, {"prompt_cache_key": "new"}):
+        assert json.loads(prepare(pipeline, later, **more).body)["messages"][:2] == first
+
+
+def test_an_audit_says_what_would_be_removed_and_changes_nothing_for_later(pipeline: Pipeline) -> None:
+    audit = replace(WORDS, mode=Mode.AUDIT)
+    taught(pipeline, policy=audit)
+    found = [prepare(pipeline, asking(question), policy=audit) for question in (FIRST, SECOND, THIRD)]
+    assert [one.measured.outcome for one in found] == [Outcome.AUDITED, Outcome.UNTOUCHED, Outcome.UNTOUCHED]
+    assert outcome(prepare(pipeline, asking(SECOND))) == "compressed"
+
+
+def test_a_slot_that_holds_nonsense_is_passed_over(clock: Clock) -> None:
+    sketch = Sketch(now=clock)
+    pipeline = Pipeline(Compression(20_000, bypass_share=0), sketch=sketch)
+    put, sketch.put = sketch.put, lambda key, one, two=0: put(key, 77, two)  # type: ignore[method-assign]
+    prepare(pipeline, asking(FIRST))
+    assert prepare(pipeline, asking(FIRST)).measured.outcome is not Outcome.FAILED_OPEN
+    pipeline.close()
+
+
+def test_what_gains_nothing_says_so_in_every_turn(pipeline: Pipeline) -> None:
+    tidy = asking(FIRST, "A bike has two wheels and a box in front of it. " * 12)
+    safe = PRESETS["safe"]
+    first = prepare(pipeline, tidy, policy=safe)
+    later = prepare(pipeline, [*tidy, {"role": "assistant", "content": "Yes."}, user("Why?")], policy=safe)
+    assert dict(first.measured.reasons)["no gain"] == dict(later.measured.reasons)["no gain"] == 1
+
+
+def machine(path: Path) -> Pipeline:
+    return Pipeline(Compression(20_000, bypass_share=0), sketch=Sketch(path))
