@@ -112,7 +112,8 @@ def _joined(parts: Iterable[_Part], usage: Usage | None) -> Answer:
         if isinstance(message, dict):
             text.append(_text(message.get("content")))
             for place, identity, function in _functions(message):
-                if place not in calls or (identity and calls[place].identity not in ("", identity)):
+                other = identity and function.get("name") and calls.get(place, _Call()).identity not in ("", identity)
+                if place not in calls or other:
                     calls[place] = _Call()
                     all_calls.append(calls[place])
                 calls[place].add(identity, function)
@@ -124,7 +125,7 @@ def _joined(parts: Iterable[_Part], usage: Usage | None) -> Answer:
 @dataclass(slots=True)
 class _Call:
     """One call as its parts come. Some servers give two calls one place, and tell them apart by their ids; some repeat
-    id and name in every part."""
+    the name, or send another id, with every part: only a name and another id together begin another call."""
 
     identity: str = ""
     name: str = ""
