@@ -25,7 +25,9 @@ from proxy.app import App
 from proxy.config import load
 from proxy.economy import Economy
 from proxy.endpoints import Parts
+from proxy.guard import originals
 from proxy.guard.compare import word_f1
+from proxy.guard.originals import unstreamed
 from proxy.guard.sequential import expected_samples
 from proxy.guard.shown import watch
 from proxy.guard.state import OFF, State, terms_of
@@ -414,6 +416,21 @@ def test_a_stream_is_not_held_and_clients_do_not_wait_for_originals(fake: Provid
     assert time.monotonic() - began < 5
     time.sleep(0.05)
     assert len(fake.requests) == 8
+
+
+def test_a_body_is_walked_once_and_not_by_the_thread_that_serves(
+    fake: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def told(body: bytes) -> bytes:
+        threads.append(threading.current_thread().name)
+        return unstreamed(body)
+
+    monkeypatch.setattr(originals, "unstreamed", told)
+    with served(settings(fake.url)) as it:
+        it.compared()
+    assert [name.partition("_")[0] for name in threads] == ["laconic-guard"]
 
 
 @pytest.mark.parametrize(
