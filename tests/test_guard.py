@@ -302,6 +302,15 @@ def test_a_test_with_other_bets_or_damaged_evidence_begins_anew(tmp_path: Path, 
     assert main(["guard", "--ledger", str(tmp_path / "ledger")]) == 0
 
 
+@pytest.mark.parametrize("level", [-1, 99, "two"])
+def test_a_level_that_is_none_is_off(tmp_path: Path, level: object) -> None:
+    with closing(open_store(str(tmp_path / "ledger"))) as store:
+        store.change("rag", lambda _: State("rag", "t", NOON, level=2))
+    with closing(connect(tmp_path / "ledger")) as connection:
+        connection.execute("UPDATE guard SET level = ?", (level,))
+    assert only(read_states(tmp_path / "ledger")).level == OFF
+
+
 def test_a_file_from_before_the_guard_gets_its_table(tmp_path: Path) -> None:
     from proxy.ledger import MIGRATIONS
 

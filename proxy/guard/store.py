@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from proxy.guard.sequential import BETS, Evidence
-from proxy.guard.state import State
+from proxy.guard.state import OFF, State
 from proxy.ledger import LedgerError, connect, read_only
 
 Change = Callable[[Sequence[State]], State | None]
@@ -114,8 +114,9 @@ def _row(state: State) -> tuple[object, ...]:
 
 def _state(row: tuple[Any, ...]) -> State:
     """Of a row in the order of the columns. Where its evidence is damaged, or written by a version with other bets,
-    the test begins anew."""
+    the test begins anew; a route whose level is none is off."""
     route, terms, since, level, samples, packed, alike, *spent = row
+    level = level if isinstance(level, int) and 0 <= level <= OFF else OFF
     try:
         numbers = msgspec.json.decode(packed, type=list[float])
         sound = len(numbers) == 5 + len(BETS) and all(map(isfinite, (*numbers, alike))) and 0 <= samples < 2**53
