@@ -15,6 +15,7 @@ from proxy import override, recovering, sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
+from proxy.guard.state import State
 from proxy.guard.watch import Guard
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
 from proxy.intake import Client, check
@@ -73,6 +74,7 @@ class Exchange:
     error: str = ""
     began: float = field(default_factory=time.perf_counter)
     first_byte_ms: float | None = None
+    guarded: State | None = None  # what the quality guard knew when it let the policy compress
     recorded: bytes | None = None  # the body as it came, where it is to be recorded
 
     async def run(self) -> None:
@@ -144,7 +146,7 @@ class Exchange:
             self.recorded = body = await self._whole(body)
         policy = override.choose(self.settings.policies.get(self.route.policy), wish)
         if self.parts.guard:
-            policy = self.parts.guard.apply(self.settings, self.route, policy)
+            policy, self.guarded = self.parts.guard.apply(self.settings, self.route, policy)
         if isinstance(policy, Measured):
             self.measured = policy
         elif coding := content_coding(headers):
@@ -161,7 +163,7 @@ class Exchange:
         self.measured, self.damage = prepared.measured, prepared.damage
         if self.parts.guard:
             sent = Request(self.settings, self.route, self.scope, body, self.measured)
-            self.send = self.parts.guard.watch(self.send, sent)
+            self.send = self.parts.guard.watch(self.send, sent, self.guarded)
         return prepared.body
 
     async def _whole(self, body: bytes | None) -> bytes:

@@ -60,6 +60,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             day INTEGER NOT NULL, spent_today REAL NOT NULL, spent REAL NOT NULL
         )""",
     ),
+    (  # a route has a row for each test
+        "ALTER TABLE guard RENAME TO guard_of_routes",
+        """CREATE TABLE guard (
+            route TEXT NOT NULL, terms TEXT NOT NULL, since REAL NOT NULL, level INTEGER NOT NULL,
+            samples INTEGER NOT NULL, evidence TEXT NOT NULL, alike REAL NOT NULL,
+            day INTEGER NOT NULL, spent_today REAL NOT NULL, spent REAL NOT NULL, PRIMARY KEY (route, terms)
+        )""",
+        "INSERT INTO guard SELECT * FROM guard_of_routes",
+        "DROP TABLE guard_of_routes",
+    ),
 )
 """Statements that bring a file from version n to n + 1. What has been released is never edited."""
 

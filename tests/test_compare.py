@@ -29,9 +29,9 @@ def ended(event: dict[str, Any], reason: str = "stop") -> dict[str, Any]:
     return event
 
 
-def call(index: int, name: str | None = None, arguments: str = "") -> dict[str, Any]:
+def call(index: int, name: str | None = None, arguments: str = "", identity: str = "") -> dict[str, Any]:
     function = {"arguments": arguments} | ({"name": name} if name else {})
-    return {"index": index, "function": function}
+    return {"index": index, "function": function} | ({"id": identity} if identity else {})
 
 
 # Reading
@@ -53,6 +53,29 @@ def test_calls_are_put_together_from_the_pieces_of_a_stream() -> None:
     found = read_answer(EVENTS, stream(*pieces))
     assert found
     assert found.calls == (("search", '{"q": "bikes"}'), ("open", "{}"))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [call(0, "search", '{"q": "b', "a"), call(0, "search", 'ikes"}', "a"), call(1, "open", "{}", "b")],
+        [call(0, "search", '{"q": "b', "a"), call(0, None, 'ikes"}'), call(0, "open", "{}", "b")],
+        [call(0, "search", '{"q": "b', "a"), call(0, None, 'ikes"}', "z"), call(0, "open", "{}", "b")],
+        [call(0, "sea", "", "a"), call(0, "rch", '{"q": "bikes"}'), call(1, "open", "{}")],
+    ],
+    ids=["the name is repeated", "one place for both", "an id with each part", "the name in parts"],
+)
+def test_servers_that_write_calls_in_their_own_way_are_read_alike(pieces: list[dict[str, Any]]) -> None:
+    found = read_answer(EVENTS, stream(*(delta(tool_calls=[piece]) for piece in pieces), ended(delta(), "tool_calls")))
+    assert found
+    assert found.calls == (("search", '{"q": "bikes"}'), ("open", "{}"))
+
+
+def test_two_calls_of_one_function_are_two() -> None:
+    pieces = [delta(tool_calls=[call(0, "f", "{}", "a")]), delta(tool_calls=[call(0, "f", "{}", "b")])]
+    found = read_answer(EVENTS, stream(*pieces, ended(delta(), "tool_calls")))
+    assert found
+    assert found.calls == (("f", "{}"), ("f", "{}"))
 
 
 def test_what_is_packed_is_unpacked_up_to_the_bound() -> None:

@@ -18,14 +18,28 @@ from policies.written import build
 from proxy.cli import main
 from proxy.guard.answers import Answer
 from proxy.guard.book import Book, Sample
-from proxy.guard.originals import Request, call, cost, estimate, unstreamed
-from proxy.guard.state import DAY, OFF, Seen, State, above, begun, below, charged, left, named, recovered, told
+from proxy.guard.originals import Request, call, cost, estimate, pause, unstreamed
+from proxy.guard.state import (
+    DAY,
+    OFF,
+    Seen,
+    State,
+    above,
+    begun,
+    below,
+    charged,
+    left,
+    named,
+    recovered,
+    terms_of,
+    told,
+)
 from proxy.guard.store import Memory, Store, Table, open_store, read_states
 from proxy.guard.witness import Whole
 from proxy.ledger import LedgerError, connect
 from proxy.pricing import Price
 from proxy.savings import Measured, Outcome, Usage
-from proxy.settings import Guarding, Settings, Upstream
+from proxy.settings import Chosen, Guarding, Settings, Upstream
 
 NOON = 1_900_000_000.0
 TERMS = Guarding(share=1.0, usd_per_day=1.0)
@@ -82,15 +96,18 @@ def test_a_level_is_tried_again_after_the_hours_that_are_configured() -> None:
 
 def test_other_terms_begin_another_test_at_the_same_level() -> None:
     state = replace(seen(State("rag", "half 0.05", NOON, level=1, spent=0.5), BAD))
-    assert begun(state, "rag", "half 0.05", NOON + 90) is state
-    other = begun(state, "rag", "half 0.1", NOON + 90)
-    assert (other.level, other.evidence.samples, other.since, other.spent) == (1, 0, NOON + 90, 0.5)
+    assert begun([state], "rag", "half 0.05", NOON + 90) is state
+    other = begun([state], "rag", "half 0.1", NOON + 90)
+    assert (other.level, other.evidence.samples, other.since, other.spent) == (1, 0, NOON + 90, 0.0)
     assert not other.same_test(state)
+    assert begun([state, other], "rag", "half 0.05", NOON + 95) is state
+    assert begun([replace(state, level=2, day=7), other], "rag", "new", NOON).level == 2  # the one used last
 
 
 def test_money_is_counted_by_the_day() -> None:
     state = charged(charged(State("rag", "", NOON), 0.5, NOON), 0.25, NOON)
-    assert (left(state, 1.0, NOON), left(state, 1.0, NOON + DAY)) == (0.25, 1.0)
+    assert (left([state], 1.0, NOON), left([state], 1.0, NOON + DAY)) == (0.25, 1.0)
+    assert left([state, replace(state, terms="other", spent_today=0.125)], 1.0, NOON) == 0.125
     tomorrow = charged(state, 0.125, NOON + DAY)
     assert (tomorrow.spent_today, tomorrow.spent) == (0.125, 0.875)
     assert charged(state, -0.5, NOON).spent_today == 0.25
@@ -99,12 +116,57 @@ def test_money_is_counted_by_the_day() -> None:
 # Budget and test together
 
 
-def sample(state: State | None = None, terms: Guarding = TERMS) -> Sample:
+def sample(state: State | None = None, terms: Guarding = TERMS, of: str = "half 0.05 test") -> Sample:
     settings = Settings({"fake": Upstream("fake", "http://x")}, (), {"half": HALF})
     measured = Measured(Outcome.COMPRESSED, model="m", tokens_before=900, tokens_after=400)
     scope = {"headers": [], "raw_path": b"/rag/v1/chat/completions", "query_string": b""}
     request = Request(settings, Route("rag", "fake", "half", "/rag"), scope, b'{"model": "m"}', measured)
-    return Sample(request, terms, state, Whole([], b""))
+    return Sample(request, terms, of, state, Whole([], b""))
+
+
+def only(states: Sequence[State]) -> State:
+    (state,) = states
+    return state
+
+
+def observe(book: Book, one: Sample, seen: Seen) -> int:
+    """The level of its test after one more observation."""
+    reserved = book.reserve(one, 0.0)
+    assert reserved
+    return book.settle(replace(one, state=reserved), reserved, 0.0, seen).level
+
+
+def test_two_policies_on_one_route_are_two_tests() -> None:
+    """Workers with different configurations share a ledger: each finds out."""
+    book, levels = Book(Memory()), {"one": 0, "other": 0}
+    for n in range(200):
+        of = ("one", "other")[n % 2]
+        levels[of] = max(levels[of], observe(book, sample(of=of), BAD))
+    assert levels == {"one": OFF, "other": OFF}
+
+
+def test_what_is_tested_changes_with_all_that_makes_answers_what_they_are() -> None:
+    route = Route("rag", "fake", "half")
+    base = Settings({"fake": Upstream("fake", "http://x")}, (route,), {"half": HALF}, guards={"rag": TERMS})
+    mild = build({"half": {"extends": "safe", "context": {"compressor": "lexical", "rate": 0.7}}}, TABLES, [])
+    others = [
+        replace(base, policies=mild),
+        replace(base, upstreams={"fake": Upstream("fake", "http://y")}),
+        replace(base, compressors={"lexical": Chosen("truncate")}),
+        replace(base, guards={"rag": replace(TERMS, margin=0.1)}),
+    ]
+    found = [terms_of(settings, route) for settings in (base, *others)]
+    assert len(set(found)) == 5
+    key = {"fake": Upstream("fake", "http://x", key="secret")}
+    other_key = replace(base, upstreams=key, ledger="l", compressors={"unused": Chosen("truncate")})
+    assert terms_of(other_key, route) == found[0]
+    assert found[0].startswith("half 0.05 ")
+
+
+def test_a_budget_that_was_raised_is_noticed_on_the_same_day() -> None:
+    book = Book(Memory())
+    assert book.reserve(sample(terms=replace(TERMS, usd_per_day=0.001)), 0.01) is None
+    assert book.reserve(sample(terms=replace(TERMS, usd_per_day=1.0)), 0.01)
 
 
 def stores(path: Path) -> Sequence[Store]:
@@ -118,7 +180,7 @@ def test_what_is_set_aside_is_never_more_than_the_day_has(tmp_path: Path) -> Non
         assert book.reserve(sample(), 0.6) is None
         assert book.reserve(sample(), 0.1) is None  # the day is over, for small ones too
         assert Book(store).reserve(sample(), 0.3)  # another worker has not seen that one, and there is room
-        assert store.load()["rag"].spent_today == pytest.approx(0.9)
+        assert only(store.load()).spent_today == pytest.approx(0.9)
         book.close()
 
 
@@ -137,7 +199,7 @@ def test_several_workers_make_up_one_test(tmp_path: Path) -> None:
     levels = []
     for n in range(alone):
         book = workers[n % 3]
-        now = read_states(tmp_path / "ledger").get("rag")
+        now = next(iter(read_states(tmp_path / "ledger")), None)
         reserved = book.reserve(sample(now), 0.001)
         assert reserved
         levels.append(book.settle(sample(now), reserved, 0.0, BAD).level)
@@ -151,7 +213,7 @@ def test_an_observation_of_an_earlier_level_does_not_count() -> None:
     book = Book(store)
     reserved = book.reserve(sample(), 0.0)
     assert reserved
-    store.change("rag", lambda s: s and replace(s, level=1, since=NOON))
+    store.change("rag", lambda s: replace(only(s), level=1, since=NOON))
     assert book.settle(sample(), reserved, 0.0, BAD).evidence.samples == 0
     again = book.reserve(sample(), 0.0)  # drawn before the step, set aside after it
     assert again
@@ -166,10 +228,27 @@ def test_a_level_whose_time_has_come_is_raised_for_all(tmp_path: Path) -> None:
     book = Book(store)
     settings = Settings({}, (Route("rag", "fake", "half"), Route("old", "fake", "half")), {"half": HALF})
     guards = {"rag": replace(TERMS, recover_hours=1.0), "old": TERMS}
-    states = book.newest(replace(settings, guards=guards))
-    assert (states["rag"].level, states["old"].level) == (3, OFF)
-    assert book.newest(replace(settings, guards=guards))["rag"].level == 3  # its hour has only begun
+    settings = replace(settings, guards=guards)
+    store.change("rag", lambda _: State("rag", terms_of(settings, settings.routes[0]), 1.0, level=OFF, day=1))
+    levels = {(s.route, s.terms): s.level for s in book.newest(settings)}
+    assert levels == {
+        ("rag", "half 0.05"): OFF,
+        ("rag", terms_of(settings, settings.routes[0])): 3,
+        ("old", "half 0.05"): OFF,
+    }
+    assert {(s.route, s.terms): s.level for s in book.newest(settings)} == levels  # its hour has only begun
     book.close()
+
+
+def test_a_level_taken_over_from_another_policy_is_raised_after_its_hours_too() -> None:
+    store = Memory()
+    store.change("rag", lambda _: State("rag", "another policy", 1.0, level=OFF))
+    settings = Settings({}, (Route("rag", "fake", "half"),), {"half": HALF})
+    settings = replace(settings, guards={"rag": replace(TERMS, recover_hours=1.0)})
+    mine = [s for s in Book(store).newest(settings) if s.terms != "another policy"]
+    assert [(s.level, s.since > NOON / 2) for s in mine] == [(OFF, True)]  # its hour begins
+    store.change("rag", lambda _: replace(mine[0], since=2.0))
+    assert next(s.level for s in Book(store).newest(settings) if s.terms == mine[0].terms) == 3
 
 
 # The file
@@ -180,41 +259,56 @@ def test_a_state_is_kept_to_the_last_digit(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "ledger"))
     store.change("rag", lambda _: state)
     store.close()
-    assert read_states(tmp_path / "ledger") == {"rag": state}
+    assert read_states(tmp_path / "ledger") == [state]
 
 
 def test_no_change_is_lost_among_several_workers(tmp_path: Path) -> None:
-    path = tmp_path / "ledger"
+    path, new = tmp_path / "ledger", State("rag", "", NOON)
 
     def work() -> None:
         store = Table(path)
         for _ in range(40):
-            store.change("rag", lambda s: replace(s or State("rag", "", NOON), spent=(s.spent if s else 0) + 1))
+            store.change("rag", lambda s: replace(s[0] if s else new, spent=(s[0].spent if s else 0) + 1))
         store.close()
 
     Table(path).close()
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(work) for _ in range(3)]:
             done.result()
-    assert read_states(path)["rag"].spent == 120
+    assert only(read_states(path)).spent == 120
 
 
 def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "ledger"))
     store.change("rag", lambda _: State("rag", "", NOON))
     with pytest.raises(ZeroDivisionError):
-        store.change("rag", lambda s: s and replace(s, level=1 // 0))
-    assert store.change("rag", lambda s: s and replace(s, level=1)) == State("rag", "", NOON, level=1)
+        store.change("rag", lambda s: replace(only(s), level=1 // 0))
+    assert store.change("rag", lambda s: replace(only(s), level=1)) == State("rag", "", NOON, level=1)
     store.close()
 
 
-def test_a_test_with_other_bets_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "evidence",
+    ["[1,1,1,1,1,0.5]", "", "{}", "[1,1", "[1,2,3,4,5,6,7,8,9,10,1e999]", '["a"]', b"\xff", 7],
+    ids=["other bets", "empty", "no list", "cut off", "infinite", "no numbers", "no text", "a number"],
+)
+def test_a_test_with_other_bets_or_damaged_evidence_begins_anew(tmp_path: Path, evidence: object) -> None:
     store = open_store(str(tmp_path / "ledger"))
     store.change("rag", lambda _: seen(State("rag", "t", NOON, level=2, spent=2.0), BAD))
     store.close()
     with closing(connect(tmp_path / "ledger")) as connection:
-        connection.execute("UPDATE guard SET evidence = '[1,1,1,1,1,0.5]'")
-    assert read_states(tmp_path / "ledger") == {"rag": State("rag", "t", NOON, level=2, spent=2.0)}
+        connection.execute("UPDATE guard SET evidence = ?", (evidence,))
+    assert read_states(tmp_path / "ledger") == [State("rag", "t", NOON, level=2, spent=2.0)]
+    assert main(["guard", "--ledger", str(tmp_path / "ledger")]) == 0
+
+
+@pytest.mark.parametrize("level", [-1, 99, "two"])
+def test_a_level_that_is_none_is_off(tmp_path: Path, level: object) -> None:
+    with closing(open_store(str(tmp_path / "ledger"))) as store:
+        store.change("rag", lambda _: State("rag", "t", NOON, level=2))
+    with closing(connect(tmp_path / "ledger")) as connection:
+        connection.execute("UPDATE guard SET level = ?", (level,))
+    assert only(read_states(tmp_path / "ledger")).level == OFF
 
 
 def test_a_file_from_before_the_guard_gets_its_table(tmp_path: Path) -> None:
@@ -224,7 +318,19 @@ def test_a_file_from_before_the_guard_gets_its_table(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="older version"):
         read_states(tmp_path / "ledger")
     open_store(str(tmp_path / "ledger")).close()
-    assert read_states(tmp_path / "ledger") == {}
+    assert read_states(tmp_path / "ledger") == []
+
+
+def test_a_row_a_route_becomes_the_row_of_its_test(tmp_path: Path) -> None:
+    from proxy.ledger import MIGRATIONS
+
+    values = ("rag", "half 0.05", NOON, 2, 3, "[]", 0.0, 5, 0.25, 1.5)
+    with closing(connect(tmp_path / "ledger", MIGRATIONS[:3])) as connection:
+        connection.execute("INSERT INTO guard VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    with closing(open_store(str(tmp_path / "ledger"))) as store:
+        old = State("rag", "half 0.05", NOON, level=2, day=5, spent_today=0.25, spent=1.5)
+        assert store.load() == [old]
+        assert begun(store.load(), "rag", "half 0.05 1f", NOON).level == 2
 
 
 # The original
@@ -253,10 +359,29 @@ def test_the_estimate_is_above_what_the_original_costs() -> None:
     billed = Answer("x", usage=Usage(420, 30))
     assert estimate(price, sample().request, billed) > (920 * 2 + 30 * 8) / 1e6
     assert estimate(price, sample().request, Answer("x" * 300)) > (len(sample().request.body) / 4 * 2 + 75 * 8) / 1e6
+    long = replace(sample().request, body=b'{"max_tokens": 50, "max_completion_tokens": 2000, "n": 3}')
+    assert estimate(price, long, billed) > (920 * 2 + 6000 * 8) / 1e6
     assert cost(price, Usage(100, 10, cached=50)) == pytest.approx((50 * 2 + 50 * 0.5 + 80) / 1e6)
     assert cost(price, Usage(100, 10)) == pytest.approx((200 + 80) / 1e6)  # cached unknown: none
     assert cost(price, Usage(100)) is None
     assert cost(price, None) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("", 60),
+        ("7", 7),
+        ("0", 1),
+        ("-5", 1),
+        ("soon", 60),
+        ("nan", 60),
+        ("1e9", DAY),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+    ],
+)
+def test_how_long_an_upstream_is_left_alone(header: str, seconds: float) -> None:
+    assert pause(header) == seconds
 
 
 # What people see
@@ -284,7 +409,7 @@ def test_the_command_shows_the_states_and_resets_a_route(tmp_path: Path, capsys:
     assert "knows no route 'rga'; known: rag" in said("guard", "reset", "rga")
     assert "takes a route" in said("guard", "reset")
     assert "as configured" in said("guard", "reset", "rag")
-    assert (store.load()["rag"].level, store.load()["rag"].evidence.samples) == (0, 0)
+    assert (only(store.load()).level, only(store.load()).evidence.samples) == (0, 0)
     store.close()
 
 

@@ -30,6 +30,14 @@ def test_what_the_encoder_cannot_read_is_compared_by_words(texts: list[str]) -> 
     assert Meaning().likeness(texts) is word_f1
 
 
+def test_texts_that_are_too_long_for_the_encoder_are_not_even_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(model: str, room: int) -> None:
+        pytest.fail("the encoder was asked")
+
+    monkeypatch.setattr(meaning, "embedder", refuse)
+    assert Meaning().likeness([SAID, AGAIN * 200]) is word_f1
+
+
 def test_without_an_encoder_words_are_compared_and_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -119,6 +119,35 @@ def test_an_effect_is_found_within_the_expected_number_of_samples(kind: str, poi
     assert mean < 300
 
 
+def test_harm_that_begins_late_is_found_nearly_as_soon() -> None:
+    """After 2,000 good samples it takes a few times as long as from the start; the gamblers of the start alone would
+    need 20 times as long."""
+    good, bad = among_three(words(0.6), words(0.6)), among_three(words(0.35), words(0.6))
+    found = []
+    for seed in range(8):
+        chance, evidence, late = random.Random(seed), Evidence(), 0
+        for _ in range(2000):
+            evidence = observed(evidence, good(chance), MARGIN)
+        while not evidence.rejects(CONFIDENCE):
+            evidence, late = observed(evidence, bad(chance), MARGIN), late + 1
+        found.append(late)
+    assert sum(found) / len(found) < 160
+
+
+def test_new_gamblers_never_make_more_of_the_stake_than_there_was() -> None:
+    """Where every bet is a draw the wealth stays 1, through all restarts."""
+    evidence = Evidence()
+    for _ in range(1000):
+        evidence = observed(evidence, MARGIN, MARGIN)
+        assert evidence.log_wealth == pytest.approx(0, abs=1e-9)
+
+
+def test_late_starts_raise_no_false_alarm() -> None:
+    """Long series, of an effect of the margin itself: 1,500 observations, the test asked after every one."""
+    draw = AT_THE_MARGIN["mostly nothing"]
+    assert sum(stopped(draw, seed, 1500) is not None for seed in range(200)) <= 10
+
+
 def test_without_an_effect_no_number_of_samples_is_enough() -> None:
     assert isinf(expected_samples([0.05, -0.05, 0.1, 0.0], MARGIN, CONFIDENCE))
     assert expected_samples([0.5], MARGIN, 0.99) > expected_samples([0.5], MARGIN, 0.95)

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy import sse
@@ -11,6 +11,8 @@ from proxy.asgi import Header
 from proxy.headers import content_coding, is_event_stream
 from proxy.savings import Usage
 
+PACKED = frozenset((b"gzip", b"x-gzip", b"deflate"))
+"""Codings that can be read."""
 BOUND = sse.BOUND
 """Bytes of an answer, packed or not; larger ones are not looked at."""
 
@@ -53,7 +55,7 @@ def read_answer(headers: Sequence[Header], body: bytes) -> Answer | None:
 def _unpacked(coding: bytes, body: bytes) -> bytes | None:
     if not coding:
         return body if len(body) <= BOUND else None
-    if coding not in (b"gzip", b"x-gzip", b"deflate"):
+    if coding not in PACKED:
         return None
     unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
@@ -103,29 +105,50 @@ def _first(data: object) -> dict[str, Any] | None:
 
 def _joined(parts: Iterable[_Part], usage: Usage | None) -> Answer:
     text: list[str] = []
-    names: dict[object, str] = {}
-    arguments: dict[object, str] = {}
+    calls: dict[object, _Call] = {}  # by place, the newest there
+    all_calls: list[_Call] = []
     refused = False
     for message, ended in parts:
         if isinstance(message, dict):
             text.append(_text(message.get("content")))
-            for place, function in _functions(message):
-                names[place] = names.get(place, "") + _string(function.get("name"))
-                arguments[place] = arguments.get(place, "") + _string(function.get("arguments"))
+            for place, identity, function in _functions(message):
+                other = identity and function.get("name") and calls.get(place, _Call()).identity not in ("", identity)
+                if place not in calls or other:
+                    calls[place] = _Call()
+                    all_calls.append(calls[place])
+                calls[place].add(identity, function)
             refused = refused or bool(message.get("refusal"))
         refused = refused or ended == "content_filter"
-    return Answer("".join(text), tuple((names[p], arguments[p]) for p in names), refused, usage)
+    return Answer("".join(text), tuple((call.name, "".join(call.arguments)) for call in all_calls), refused, usage)
 
 
-def _functions(message: dict[str, Any]) -> Iterator[tuple[object, dict[str, Any]]]:
-    """The functions called, each with its place: parts of one call have the same."""
+@dataclass(slots=True)
+class _Call:
+    """One call as its parts come. Some servers give two calls one place, and tell them apart by their ids; some repeat
+    the name, or send another id, with every part: only a name and another id together begin another call."""
+
+    identity: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+    def add(self, identity: str, function: dict[str, Any]) -> None:
+        self.identity = self.identity or identity
+        name = _string(function.get("name"))
+        self.name += name if name != self.name else ""
+        self.arguments.append(_string(function.get("arguments")))
+
+
+def _functions(message: dict[str, Any]) -> Iterator[tuple[object, str, dict[str, Any]]]:
+    """The functions called, each with its place and its id: parts of one call have the same place, and the id only the
+    first of them, as a rule."""
     calls = message.get("tool_calls")
     for n, call in enumerate(calls if isinstance(calls, list) else []):
         function = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
         if isinstance(function, dict):
-            yield str(call.get("index", n)), {**function, "arguments": function.get("arguments", function.get("input"))}
+            said = function.get("arguments", function.get("input"))
+            yield str(call.get("index", n)), _string(call.get("id")), {**function, "arguments": said}
     if isinstance(message.get("function_call"), dict):
-        yield "function_call", message["function_call"]
+        yield "function_call", "", message["function_call"]
 
 
 def _text(content: object) -> str:

@@ -2,8 +2,8 @@
 guard's own thread."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import time
 
 from policies.base import Policy
@@ -19,10 +19,12 @@ log = logging.getLogger("laconic.guard")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A request that was drawn, under which terms, in which state (None: the first ever), and its answer."""
+    """A request that was drawn, under which terms, in which test (see `state.terms_of`), in which state it was
+    compressed (None: the first ever; of another test: that one's level), and its answer."""
 
     request: Request
     terms: Guarding
+    tested: str
     state: State | None
     answer: Whole
 
@@ -34,10 +36,11 @@ class Sample:
     def policy(self) -> Policy:
         return self.request.settings.policies[self.request.route.policy]
 
-    @property
-    def tested(self) -> str:
-        """What a test is about: with another policy or margin it begins anew."""
-        return f"{self.request.route.policy} {self.terms.margin:g}"
+    def belongs(self, to: State) -> bool:
+        """Whether it was compressed at the level, and in the test, of this state."""
+        if self.state is None or self.state.terms != self.tested:
+            return to.level == (self.state.level if self.state else 0)
+        return self.state.same_test(to)
 
 
 class Book:
@@ -45,27 +48,28 @@ class Book:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._full: dict[str, float] = {}  # by route, the day whose budget is used up
+        self._full: dict[str, tuple[float, float]] = {}  # by route, the day and the budget that is used up
 
     def reserve(self, sample: Sample, usd: float) -> State | None:
         """The state with so much set aside; None where there is not so much left today. The first that is too large
         ends the day: or only small requests would be compared."""
         now = time()
-        today = now // state.DAY
+        today = now // state.DAY, sample.terms.usd_per_day
+        room: list[float] = []
 
-        def change(old: State | None) -> State:
-            new = state.begun(old, sample.route, sample.tested, now)
-            if state.left(new, sample.terms.usd_per_day, now) < usd:
-                self._full[sample.route] = today
-                return new
-            return state.charged(new, usd, now)
+        def change(states: Sequence[State]) -> State:
+            new = state.begun(states, sample.route, sample.tested, now)
+            room.append(state.left(states, sample.terms.usd_per_day, now))
+            return new if room[0] < usd else state.charged(new, usd, now)
 
         if self._full.get(sample.route) == today:
             return None
         new = self._store.change(sample.route, change)
-        if self._full.get(sample.route) != today:
+        if room[0] >= usd:
             return new
-        log.warning("quality guard: what route %r may spend today is spent", sample.route)
+        self._full[sample.route] = today
+        said = "quality guard: route %r sends no more originals today: $%.4f would have to be set aside, $%.4f are left"
+        log.warning(said, sample.route, usd, max(0.0, room[0]))
         return None
 
     def settle(self, sample: Sample, reserved: State, usd: float, seen: Seen | None) -> State:
@@ -74,10 +78,9 @@ class Book:
         now = time()
         stepped: list[State] = []
 
-        def change(old: State | None) -> State:
-            before = state.charged(state.begun(old, sample.route, sample.tested, now), usd, now)
-            valid = before.same_test(reserved) and reserved.level == (sample.state.level if sample.state else 0)
-            if seen is None or not valid:
+        def change(states: Sequence[State]) -> State:
+            before = state.charged(state.begun(states, sample.route, sample.tested, now), usd, now)
+            if seen is None or not (before.same_test(reserved) and sample.belongs(reserved)):
                 return before
             after = state.told(before, seen, sample.terms, state.below(sample.policy, before.level), now)
             stepped.extend([before] * (after.level != before.level))
@@ -92,19 +95,24 @@ class Book:
             log.warning(said, sample.route, points, samples)
         return new
 
-    def newest(self, settings: Settings) -> Mapping[str, State]:
+    def newest(self, settings: Settings) -> Sequence[State]:
         """All states, those raised by a level whose time has come."""
         now, states = time(), self._store.load()
         for route in settings.routes:
             terms, policy = settings.guards.get(route.name), settings.policies.get(route.policy)
-            found = states.get(route.name)
-            if terms and policy and found and found.level and terms.recover_hours is not None:
-                self._recover(found, terms.recover_hours, state.above(policy, found.level), now)
+            if terms and policy and terms.recover_hours is not None:
+                tested = state.terms_of(settings, route)
+                found = state.standing((s for s in states if s.route == route.name), tested)
+                if found and found.level:
+                    self._recover(replace(found, terms=tested), terms.recover_hours, policy, now)
         return self._store.load()
 
-    def _recover(self, found: State, hours: float, up: int, now: float) -> None:
-        def change(old: State | None) -> State | None:
-            return state.recovered(old, hours, up, now) if found.same_test(old) and old else old
+    def _recover(self, found: State, hours: float, policy: Policy, now: float) -> None:
+        """A level that is taken over from another test lasts from now on."""
+
+        def change(states: Sequence[State]) -> State:
+            mine = state.begun(states, found.route, found.terms, now)
+            return state.recovered(mine, hours, state.above(policy, mine.level), now)
 
         self._store.change(found.route, change)
 

@@ -16,6 +16,9 @@ from compressors.pruner import PrunerSettings
 from proxy.guard.compare import Likeness, word_f1
 
 MODEL = "laconic/pruner"
+LONGEST = 16 * WINDOW
+"""Characters; longer texts are not even cut into pieces, which takes 0.4 ms a thousand and holds the interpreter.
+English has four or five to a piece."""
 
 log = logging.getLogger("laconic.guard")
 
@@ -44,7 +47,7 @@ class Meaning:
 
     def _vectors(self, texts: Sequence[str]) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]] | None:
         """Of length 1, the mean of a text's pieces. None where the encoder is not for them."""
-        if self._lost or not languages.reads(("en",), " ".join(texts)):
+        if self._lost or max(map(len, texts)) > LONGEST or not languages.reads(("en",), " ".join(texts)):
             return None
         if self._embedder is None:
             self._embedder = embedder(MODEL, room=PrunerSettings().cache_mb * 2**20)  # the pruner's own, if it runs

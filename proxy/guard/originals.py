@@ -2,9 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import ClassVar, TypeGuard
 
 import httpx
+import msgspec
 
 from policies.routes import Route
 from proxy import upstream
@@ -23,6 +27,8 @@ _MILLION = 1_000_000
 _BYTES = 3  # of a body or an answer to a token, at least
 _SPARE = 1.25  # what is set aside for each expected token
 _AT_LEAST = 500  # tokens of an answer that are set aside where its usage is not known
+_PAUSE = 60.0  # seconds, where the upstream does not say
+_LONGEST = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,13 +47,23 @@ class Request:
         return self.settings.upstreams[self.route.upstream]
 
 
-async def send(transport: httpx.AsyncBaseTransport, request: Request) -> Whole | None:
+class Overloaded(Exception):
+    """The upstream wants no more requests (429, 503), for so many seconds."""
+
+    def __init__(self, status: int, seconds: float) -> None:
+        super().__init__(status, seconds)
+        self.status, self.seconds = status, seconds
+
+
+async def send(transport: httpx.AsyncBaseTransport, request: Request, call: upstream.Call) -> Whole | None:
     """What the upstream says to the original, its body empty where it is too large; None where it refuses. Raises
-    `UpstreamError`, `httpx.TransportError` and `TimeoutError`."""
+    `Overloaded`, `UpstreamError`, `httpx.TransportError` and `TimeoutError`."""
     async with asyncio.timeout(request.destination.timeouts.total):
-        response = await upstream.send(transport, request.destination, call(request))
+        response = await upstream.send(transport, request.destination, call)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         try:
+            if response.status_code in (429, 503):
+                raise Overloaded(response.status_code, pause(response.headers.get("retry-after", "")))
             if response.status_code != 200:
                 return None
             body = bytearray()
@@ -58,6 +74,18 @@ async def send(transport: httpx.AsyncBaseTransport, request: Request) -> Whole |
             return Whole(response.headers.raw, bytes(body))
         finally:
             await response.stream.aclose()
+
+
+def pause(retry_after: str) -> float:
+    """Seconds, from the header: a number or a date (RFC 9110); at most a day."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(retry_after).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return _PAUSE
+    return min(max(seconds, 1.0), _LONGEST) if isfinite(seconds) else _PAUSE
 
 
 def call(request: Request) -> upstream.Call:
@@ -97,13 +125,35 @@ class _Flags(Walk):
         return found
 
 
+class _Bounds(msgspec.Struct):
+    max_tokens: object = None
+    max_completion_tokens: object = None
+    n: object = None
+
+
+def longest(body: bytes) -> float | None:
+    """Tokens of an answer, all its choices together, that the request allows; None where it does not say."""
+    try:
+        bounds = msgspec.json.decode(body, type=_Bounds)
+    except (ValueError, RecursionError):
+        return None
+    most = [value for value in (bounds.max_tokens, bounds.max_completion_tokens) if _count(value)]
+    return max(most) * (bounds.n if _count(bounds.n) else 1) if most else None
+
+
+def _count(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+
+
 def estimate(price: Price, request: Request, answer: Answer) -> float:
-    """USD that one original will hardly cost more than, by what the compressed request was billed, or by its size."""
+    """USD that one original will hardly cost more than, by what the compressed request was billed, or by its size, and
+    by the longest answer that it allows. Walks the body."""
     usage = answer.usage or Usage()
     removed = (request.measured.tokens_before or 0) - (request.measured.tokens_after or 0)
     sent = usage.input + removed if usage.input is not None else len(request.body) / _BYTES
     said = usage.output if usage.output is not None else _AT_LEAST + len(answer.text) / _BYTES
-    return _SPARE * _uncached(price, sent, said)
+    bound = longest(request.body)
+    return _uncached(price, _SPARE * sent, _SPARE * said if bound is None else max(said, bound))
 
 
 def cost(price: Price, usage: Usage | None) -> float | None:

@@ -6,7 +6,12 @@ gambler who stakes a share b of what she has on each d wins 1 + b (d - m); under
 richer on average, so by Ville's inequality her wealth reaches 1 / alpha with a probability of at most alpha, ever.
 Several gamblers, each with a fixed share, hold an equal part of the stake: small shares find small effects under much
 noise, large ones find large effects soon (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
-betting", JRSS B 2023; a mixture of the bets of its section 4). Pure.
+betting", JRSS B 2023; a mixture of the bets of its section 4).
+
+Harm may begin late, when the first gamblers have long lost their money to good answers. Half of the stake is therefore
+kept back: at observation 64 k new gamblers get 1 / (2 k (k + 1)) of it, which adds up to the half. Money that lies idle
+neither grows nor shrinks, so that all of it together is still no richer on average, and the bound holds (the weighted
+sum of restarted tests of Shiryaev, 1963, whose weights sum to one). Pure.
 """
 
 from collections.abc import Sequence
@@ -15,6 +20,9 @@ from math import exp, inf, isfinite, log, log1p, sqrt
 
 BETS = (0.04, 0.09, 0.18, 0.32, 0.55, 0.95)
 """Stakes, as shares of the largest that cannot lose everything, 1 / (1 + m)."""
+RESTART = 64
+"""Observations after which new gamblers begin."""
+_FIRST = 0.5  # of the stake is in play from the first observation on
 _LEVEL = 0.05  # of the interval
 _MOST = 0.5  # a stake of the interval
 
@@ -22,12 +30,13 @@ _MOST = 0.5  # a stake of the interval
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that is kept of the observations so far: their number, sum and sum of squares, the logarithm of what each
-    gambler has, and three running sums of the interval (stakes, staked observations, doubt)."""
+    stake has become that was put on each share, and three running sums of the interval (stakes, staked observations,
+    doubt)."""
 
     samples: int = 0
     total: float = 0.0
     squares: float = 0.0
-    wealth: tuple[float, ...] = (0.0,) * len(BETS)
+    wealth: tuple[float, ...] = (log(_FIRST),) * len(BETS)
     stakes: float = 0.0
     staked: float = 0.0
     doubt: float = 0.0
@@ -39,8 +48,9 @@ class Evidence:
     @property
     def log_wealth(self) -> float:
         """Logarithm of what all gamblers have together, where they began with 1."""
+        idle = (1 - _FIRST) / (self.samples // RESTART + 1)
         most = max(self.wealth)
-        return most + log(sum(exp(w - most) for w in self.wealth) / len(self.wealth))
+        return most + log(sum(exp(w - most) for w in self.wealth) / len(self.wealth) + idle * exp(-most))
 
     def rejects(self, confidence: float) -> bool:
         """Whether the mean is above the margin. Wrong with a probability of at most 1 - `confidence`, however often
@@ -68,11 +78,19 @@ def observed(before: Evidence, d: float, margin: float) -> Evidence:
         samples=n + 1,
         total=before.total + d,
         squares=before.squares + d * d,
-        wealth=tuple(w + log1p(b * (d - margin)) for w, b in zip(before.wealth, bets(margin), strict=True)),
+        wealth=tuple(
+            _staked(w + log1p(b * (d - margin)), n + 1) for w, b in zip(before.wealth, bets(margin), strict=True)
+        ),
         stakes=before.stakes + stake,
         staked=before.staked + stake * x,
         doubt=before.doubt + (x - mean) ** 2 * (-log1p(-stake) - stake),
     )
+
+
+def _staked(wealth: float, samples: int) -> float:
+    """The logarithm of wealth with what is newly put in after so many observations."""
+    k, rest = divmod(samples, RESTART)
+    return wealth if rest else log(exp(wealth) + (1 - _FIRST) / (k * (k + 1)))
 
 
 def bets(margin: float) -> tuple[float, ...]:
@@ -83,10 +101,10 @@ def expected_samples(usual: Sequence[float], margin: float, confidence: float) -
     """At most about so many observations until the test rejects, on average, where observations are drawn from `usual`;
     infinite where their mean is not above the margin.
 
-    The gambler whose wealth grows fastest needs, alone, as many as it takes to get to 1 / alpha times the number of
-    gamblers (Wald); the others only add to it."""
+    The gambler whose wealth grows fastest needs, alone, as many as it takes to get from its part of the stake to
+    1 / alpha (Wald); the others only add to it."""
     rate, jump = max(
         (sum(log1p(b * (d - margin)) for d in usual) / len(usual), log1p(b * (max(usual) - margin)))
         for b in bets(margin)
     )
-    return (log(len(BETS) / (1 - confidence)) + jump) / rate if rate > 0 else inf
+    return (log(len(BETS) / _FIRST / (1 - confidence)) + jump) / rate if rate > 0 else inf

@@ -1,9 +1,10 @@
 """What the guard has found, for people and for metrics; and the operator's word that a route may compress again."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from proxy.guard import store
-from proxy.guard.state import DAY, State, named, reset
+from proxy.guard.state import DAY, State, begun, named, reset
 from proxy.ledger import LedgerError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def watch(meter: Meter, guard: "Guard") -> None:
 
 
 def rows(path: Path) -> list[dict[str, object]]:
-    """One a route, in plain values; unknown is None. Raises `LedgerError`."""
+    """One a test, in plain values; unknown is None. Raises `LedgerError`."""
     return [_row(state) for state in _states(path)]
 
 
@@ -64,6 +65,7 @@ def show(path: Path, console: Console, quiet: bool = False) -> None:
     grid.add_column("route", overflow="fold")
     for title in ("compression", "since (UTC)", "samples", "worse", "95 %", "alike", "$ today", "$ in all"):
         grid.add_column(title, justify="right")
+    grid.add_column("tested", overflow="fold")
     for state in states:
         grid.add_row(Text(state.route), *_cells(state))
     console.print(Text("Quality guard", style="bold"), grid)
@@ -76,19 +78,27 @@ def reset_route(path: Path, route: str) -> None:
         raise LedgerError(f"the quality guard knows no route {route!r}; known: {', '.join(known) or 'none'}")
     try:
         with closing(store.Table(path)) as table:
-            table.change(route, lambda state: state and reset(state, time()))
+            for terms in [state.terms for state in table.load() if state.route == route]:
+                table.change(route, partial(_reset, route, terms))
     except sqlite3.Error as error:
         raise LedgerError(f"{path} cannot be written: {error}") from error
 
 
+def _reset(route: str, terms: str, states: Sequence[State]) -> State:
+    now = time()
+    return reset(begun(states, route, terms, now), now)
+
+
 def _states(path: Path) -> list[State]:
-    return sorted(store.read_states(path).values(), key=lambda state: state.route)
+    """By route, the test used last first."""
+    return sorted(store.read_states(path), key=lambda state: (state.route, -state.day, -state.since))
 
 
 def _row(state: State) -> dict[str, object]:
     evidence = state.evidence
     return {
         "route": state.route,
+        "tested": state.terms,
         "level": state.level,
         "compression": named(state.level),
         "since": state.since,
@@ -114,4 +124,5 @@ def _cells(state: State) -> list[str]:
         "-" if state.baseline is None else f"{state.baseline:.0%}",
         f"{row['spent_today_usd']:.4f}",
         f"{state.spent:.4f}",
+        state.terms,
     ]

@@ -3,14 +3,16 @@
 Levels are floors under the shares that a policy keeps, then off. At each the test starts afresh.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
+from hashlib import blake2b
 
 from compressors.base import Rate
 from policies.base import Policy
+from policies.routes import Route
 from policies.rules import RulePolicy
 from proxy.guard.sequential import Evidence, observed
-from proxy.settings import Guarding
+from proxy.settings import Guarding, Settings
 
 FLOORS: tuple[float, ...] = (0.0, 0.6, 0.8, 0.9)
 """By level; 0: as configured. One level more, and the route is off."""
@@ -20,9 +22,8 @@ DAY = 86_400  # seconds; days are those of UTC
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Of one route. `terms`: what is tested (policy and margin), another test begins where they change; `since`: when
-    the level began, Unix seconds; `alike`: sum of the agreements of two original answers; `day`: since 1970, which
-    `spent_today` is about. Dollars."""
+    """Of one test on one route. `terms`: what is tested, see `terms_of`; `since`: when the level began, Unix seconds;
+    `alike`: sum of the agreements of two original answers; `day`: since 1970, which `spent_today` is about. Dollars."""
 
     route: str
     terms: str
@@ -52,11 +53,32 @@ class Seen:
     alike: float
 
 
-def begun(state: State | None, route: str, terms: str, now: float) -> State:
-    """The state to go on with: a new one for a new route, a new test under new terms. The level stays."""
-    if state is None:
+def terms_of(settings: Settings, route: Route) -> str:
+    """What a test is about: the policy and the margin, and a digest of what makes prompts and answers what they are:
+    the policy's rules, its compressors with their settings, the upstream. Of a policy that is no dataclass the name is
+    all that is known."""
+    policy, upstream = settings.policies.get(route.policy), settings.upstreams.get(route.upstream)
+    used = sorted(policy.compressors) if isinstance(policy, RulePolicy) else sorted(settings.compressors)
+    rules = policy if is_dataclass(policy) else None
+    made = repr((rules, [(name, settings.compressors.get(name)) for name in used], upstream and upstream.url))
+    digest = blake2b(made.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{route.policy} {settings.guards[route.name].margin:g} {digest}"
+
+
+def standing(states: Iterable[State], terms: str) -> State | None:
+    """Of the states of a route that of this test; else the one used last: a new test begins at its level."""
+    known = list(states)
+    last = max(known, key=lambda state: (state.day, state.since), default=None)
+    return next((state for state in known if state.terms == terms), last)
+
+
+def begun(states: Sequence[State], route: str, terms: str, now: float) -> State:
+    """The state to go on with, of the states of a route: a new one for a new route, a new test under new terms. The
+    level stays."""
+    found = standing(states, terms)
+    if found is None:
         return State(route, terms, now)
-    return state if state.terms == terms else _fresh(replace(state, terms=terms), state.level, now)
+    return found if found.terms == terms else State(route, terms, now, found.level)
 
 
 def charged(state: State, usd: float, now: float) -> State:
@@ -66,8 +88,9 @@ def charged(state: State, usd: float, now: float) -> State:
     return replace(state, day=day, spent_today=max(0.0, today), spent=max(0.0, state.spent + usd))
 
 
-def left(state: State, budget: float, now: float) -> float:
-    return budget - (state.spent_today if state.day == int(now // DAY) else 0.0)
+def left(states: Iterable[State], budget: float, now: float) -> float:
+    """Of the day's budget of a route, after what all its tests have spent."""
+    return budget - sum(state.spent_today for state in states if state.day == int(now // DAY))
 
 
 def told(state: State, seen: Seen, terms: Guarding, below: int, now: float) -> State:

@@ -4,20 +4,22 @@ Each change reads the newest state and writes its successor in one transaction, 
 test and one budget, and nothing is forgotten by a restart.
 """
 
+import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from proxy.guard.sequential import BETS, Evidence
-from proxy.guard.state import State
-from proxy.ledger import connect, read_only
+from proxy.guard.state import OFF, State
+from proxy.ledger import LedgerError, connect, read_only
 
-Change = Callable[[State | None], State | None]
-"""The state of a route, None where there is none yet, and its successor; the same, or None: nothing is written."""
+Change = Callable[[Sequence[State]], State | None]
+"""The states of a route, one a test, and the successor of one, or a new one; the same, or None: nothing is written."""
 
 _COLUMNS = "route, terms, since, level, samples, evidence, alike, day, spent_today, spent"
 _READ = f"SELECT {_COLUMNS} FROM guard"
@@ -27,7 +29,7 @@ _WRITE = f"INSERT OR REPLACE INTO guard ({_COLUMNS}) VALUES ({', '.join('?' * le
 class Store(Protocol):
     """Both methods may be called in any thread, and wait for the disk."""
 
-    def load(self) -> Mapping[str, State]: ...
+    def load(self) -> Sequence[State]: ...
 
     def change(self, route: str, change: Change) -> State | None: ...
 
@@ -38,18 +40,18 @@ class Memory:
     """For as long as the process lasts."""
 
     def __init__(self) -> None:
-        self._states: dict[str, State] = {}
+        self._states: dict[tuple[str, str], State] = {}
         self._lock = threading.Lock()
 
-    def load(self) -> Mapping[str, State]:
+    def load(self) -> Sequence[State]:
         with self._lock:
-            return dict(self._states)
+            return list(self._states.values())
 
     def change(self, route: str, change: Change) -> State | None:
         with self._lock:
-            new = change(self._states.get(route))
+            new = change([state for state in self._states.values() if state.route == route])
             if new is not None:
-                self._states[route] = new
+                self._states[route, new.terms] = new
             return new
 
     def close(self) -> None: ...
@@ -63,17 +65,18 @@ class Table:
         self._connection = connect(path)
         self._lock = threading.Lock()
 
-    def load(self) -> Mapping[str, State]:
+    def load(self) -> Sequence[State]:
         with self._lock:
-            return _states(self._connection.execute(_READ))
+            return [_state(row) for row in self._connection.execute(_READ)]
 
     def change(self, route: str, change: Change) -> State | None:
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                old = _states(self._connection.execute(f"{_READ} WHERE route = ?", (route,))).get(route)
+                rows = self._connection.execute(f"{_READ} WHERE route = ?", (route,))
+                old = [_state(row) for row in rows]
                 new = change(old)
-                if new is not None and new != old:
+                if new is not None and new not in old:
                     self._connection.execute(_WRITE, _row(new))
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -92,10 +95,13 @@ def open_store(path: str | None) -> Store:
     return Memory() if path is None else Table(Path(path))
 
 
-def read_states(path: Path) -> Mapping[str, State]:
+def read_states(path: Path) -> Sequence[State]:
     """For reports: makes and changes nothing. Raises `LedgerError`."""
     with closing(read_only(path)) as connection:
-        return _states(connection.execute(_READ))
+        try:
+            return [_state(row) for row in connection.execute(_READ)]
+        except sqlite3.Error as error:
+            raise LedgerError(f"{path} cannot be read: {error}") from error
 
 
 def _row(state: State) -> tuple[object, ...]:
@@ -106,15 +112,18 @@ def _row(state: State) -> tuple[object, ...]:
     return state.route, state.terms, state.since, state.level, e.samples, evidence, state.alike, *spent
 
 
-def _states(rows: Iterable[tuple[Any, ...]]) -> dict[str, State]:
-    return {row[0]: _state(row) for row in rows}
-
-
 def _state(row: tuple[Any, ...]) -> State:
-    """Of a row in the order of the columns."""
+    """Of a row in the order of the columns. Where its evidence is damaged, or written by a version with other bets,
+    the test begins anew; a route whose level is none is off."""
     route, terms, since, level, samples, packed, alike, *spent = row
-    total, squares, stakes, staked, doubt, *wealth = msgspec.json.decode(packed, type=list[float])
-    if len(wealth) != len(BETS):  # written by a version with other bets: the test begins anew
+    level = level if isinstance(level, int) and 0 <= level <= OFF else OFF
+    try:
+        numbers = msgspec.json.decode(packed, type=list[float])
+        sound = len(numbers) == 5 + len(BETS) and all(map(isfinite, (*numbers, alike))) and 0 <= samples < 2**53
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
         return State(route, terms, since, level, Evidence(), 0.0, *spent)
+    total, squares, stakes, staked, doubt, *wealth = numbers
     evidence = Evidence(samples, total, squares, tuple(wealth), stakes, staked, doubt)
     return State(route, terms, since, level, evidence, alike, *spent)

@@ -17,11 +17,11 @@ class Whole:
 
 @dataclass(slots=True)
 class Witness:
-    """An ASGI `send` that calls `tell` once, with an answer that was a success and came whole. One that was broken off,
-    or that grew too large, is forgotten."""
+    """An ASGI `send` that calls `tell` once, with an answer that was a success and came whole, or with None where it
+    was none. One that was broken off, or that grew too large, is forgotten."""
 
     send: Send
-    tell: Callable[[Whole], None]
+    tell: Callable[[Whole | None], None]
     headers: list[Header] | None = None
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -30,6 +30,8 @@ class Witness:
         await self.send(message)
         if message["type"] == "http.response.start":
             self.headers = list(message["headers"]) if message["status"] == 200 else None
+            if self.headers is None:
+                self.tell(None)
         elif self.headers is not None:
             self._keep(self.headers, message)
 
