@@ -58,7 +58,8 @@ class Sight:
     has spoken since, so that it was sent before. `cached`: a provider has it, though it is new here: somebody asked
     something else of it just now, or the caller says so. `others`: in how many requests such texts come again for
     another question, at most; `later`, `at_most`: in how many later turns. `before`: tokens that stand before it.
-    `growing`: more will follow, as after a tool's output. `seconds`: what the step is expected to take."""
+    `rest`: those from its beginning to the question in its message, or to the end; 0: its own. `growing`: more will
+    follow, as after a tool's output. `seconds`: what the step is expected to take."""
 
     form: Form | None = None
     answered: bool = False
@@ -67,6 +68,7 @@ class Sight:
     later: float = 0.0
     at_most: float = 0.0
     before: int = 0
+    rest: int = 0
     growing: bool = False
     seconds: float = 0.0
 
@@ -116,7 +118,9 @@ def together(steps: Sequence[Step], segments: Sequence[Segment], sights: Sequenc
     cached = any(sight.cached for sight in sights)
     others, at_most = max(sight.others for sight in sights), max(sight.at_most for sight in sights)
     sight = replace(sights[0], cached=cached, others=others, at_most=at_most)
-    saved = worth(sum(tokens for tokens, _ in sizes), sum(kept for _, kept in sizes), sight, market)
+    gone = sum(tokens - kept for tokens, kept in sizes)
+    stretch = max(sights[0].rest, sum(tokens for tokens, _ in sizes))  # what a change at its beginning makes new
+    saved = worth(stretch, stretch - gone, sight, market)
     if saved <= 0:
         return SHARED if cached else LIKELY
     return COSTS if _dear(saved, sum(sight.seconds for sight in sights), market) else ""

@@ -118,6 +118,7 @@ class Recognised:
             later=later,
             at_most=at_most,
             before=reading.before(step),
+            rest=reading.rest(step),
             growing=first.kind in _GROWING,
             seconds=self._pace.seconds(step.compressor, step.end - step.start),
         )
@@ -173,6 +174,7 @@ class _Reading:
         roles = [message.role for message in examined.request.messages]
         self.answered = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else 0
         self._starts = [(s.field, s.start) for s in examined.segments]
+        self._questions = [(s.field, s.start) for s in examined.segments if s.kind is Kind.QUESTION]
         self._tokens = [0, *accumulate(s.tokens for s in examined.segments)]
         self._total = blake2b(digest_size=16)
         self._field = 0
@@ -191,6 +193,12 @@ class _Reading:
         """The tokens that stand before the step."""
         text = self._tokens[bisect_left(self._starts, (step.field, step.start))]
         return text + (TOOLS if self.examined.request.tools else 0)
+
+    def rest(self, step: Step) -> int:
+        """The tokens from the step on to the question of its text, or to its end."""
+        following = self._questions[bisect_left(self._questions, (step.field, step.start)) :][:1]
+        last = self._tokens[bisect_left(self._starts, min([*following, (step.field + 1, 0)]))]
+        return last - self._tokens[bisect_left(self._starts, (step.field, step.start))]
 
     def size(self, step: Step) -> int:
         """The tokens of the step's whole text."""
