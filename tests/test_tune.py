@@ -5,12 +5,13 @@ import stat
 import tomllib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from layouts import NUMBERED, PASSAGES, QUESTION, tool, user
-from provider import Provider, Request, Script, completion, whole
+from provider import Act, Provider, Request, Script, completion, whole
 from traffic import SETTINGS, USAGE, asked_for, recorded, swept
 
 from proxy.check import check
@@ -20,6 +21,7 @@ from proxy.recording import Request as RecordedRequest
 from proxy.recording import line
 from proxy.settings import Compression
 from proxy.tune import TuneError
+from proxy.tune.asking import Asker, BudgetSpent, asking
 from proxy.tune.candidates import Candidate, candidates
 from proxy.tune.frontier import choose
 from proxy.tune.run import tune
@@ -181,7 +183,7 @@ def test_answers_decide_where_an_upstream_gives_them(
     assert tomllib.loads(options.out.read_text())["policy"]["tuned"]["extends"] in ("safe", "off")
     said = capsys.readouterr().out
     assert "agreement of answers" in said
-    assert "1.000 by which two answers" in said
+    assert "two answers to the same original agree by 1.000" in said
     assert "canary" not in said
     assert {request.target for request in fake.requests} == {"/v1/chat/completions"}
     assert {request.header("authorization")[0] for request in fake.requests} == {b"Bearer sk-canary"}
@@ -209,7 +211,7 @@ def test_a_run_that_goes_on_asks_nothing_twice(fake: Provider, tmp_path: Path) -
     assert len(asked) == len(set(asked)) + 2  # each original twice
     block = options.out.read_text()
     with options.answers.open("ab") as file:
-        file.write(b'{"asked": "ha')  # as a run leaves it that is killed
+        file.write(b'{"asked":"ha')  # as a run leaves it that is killed
     tune(options, SETTINGS)
     assert len(fake.requests) == len(asked)
     assert options.out.read_text() == block
@@ -252,3 +254,123 @@ def test_a_file_that_holds_no_answers_is_left_alone(fake: Provider, tmp_path: Pa
     with pytest.raises(TuneError, match="holds something else than answers"):
         tune(options, SETTINGS)
     assert options.answers.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("foreign", ["mine, without an end", "{"])
+def test_a_file_of_one_line_that_never_ended_is_left_alone_where_it_is_no_answer(
+    foreign: str, fake: Provider, tmp_path: Path
+) -> None:
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    options.answers.write_text(foreign)
+    if foreign != "{":  # which a run that was killed may have left, too
+        with pytest.raises(TuneError, match="holds something else than answers"):
+            tune(options, SETTINGS)
+        assert options.answers.read_text() == foreign
+    else:
+        tune(options, SETTINGS)
+
+
+def refusing(request: Request) -> Script:
+    """Answers what is whole; what was shortened it refuses, and bills."""
+    long = len(request.body) > 4 * len(PASSAGES[0])
+    said = {"content": "It is thirty one days."} if long else {"content": None, "refusal": "no"}
+    bill = {"prompt_tokens": 1600, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}}
+    return (whole(json.dumps(completion(**said) | {"usage": bill}).encode()),)
+
+
+def test_an_answer_without_text_is_paid_for_once_and_agrees_with_nothing(
+    fake: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.answer = refusing
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    tune(options, SETTINGS)
+    said = capsys.readouterr().out
+    assert tomllib.loads(options.out.read_text())["policy"]["tuned"]["extends"] in ("safe", "off")
+    assert "0.000 ±0.000" in said  # all that the shortened ones had to lose
+    assert "answers were empty or refusals" in said
+    asked = len(fake.requests)
+    tune(options, SETTINGS)
+    assert len(fake.requests) == asked
+
+
+def test_answers_without_text_are_paid_out_of_the_budget(fake: Provider, tmp_path: Path) -> None:
+    fake.answer = refusing
+    options = asked_for(recorded(tmp_path / "t.jsonl", 4, max_tokens=10), upstream=fake.url, budget_usd=0.05)
+    tune(options, SETTINGS)
+    assert len(fake.requests) * 0.004 <= 0.05
+
+
+def test_where_not_even_originals_are_answered_nothing_is_chosen(fake: Provider, tmp_path: Path) -> None:
+    fake.answer = lambda request: (whole(json.dumps(completion(content=None)).encode()),)
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    with pytest.raises(TuneError, match="say nothing, not even to the originals"):
+        tune(options, SETTINGS)
+    assert not options.out.exists()
+
+
+def test_what_nobody_changes_has_no_part_in_how_well_two_answers_agree(
+    fake: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two answers to the original have half of their words in common; ten requests are too short to be shortened."""
+    seen: Counter[str] = Counter()
+
+    def answer(body: str) -> str:
+        seen[body] += 1
+        return "red blue" if seen[body] == 1 else "red green"
+
+    fake.answer = says(answer)
+    path = recorded(tmp_path / "t.jsonl", 1)
+    for n in range(10):
+        raw = json.dumps({"model": "gpt-4o", "messages": [user(f"hi {n}")]}).encode()
+        with path.open("ab") as file:
+            file.write(line(RecordedRequest(1.0, "r", USAGE, raw), False) or b"")
+    tune(asked_for(path, upstream=fake.url), SETTINGS)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no policy changes 10 of them, and of the other 1 two answers to the same original agree by 0.500" in said
+
+
+def asks(url: str, file: Path, budget: float = 1.0) -> AbstractContextManager[Asker]:
+    return asking(url, None, budget, {}, file)
+
+
+BODY = json.dumps({"model": "gpt-4o", "messages": [user("hi")], "max_tokens": 10}).encode()
+
+
+def test_an_answer_that_gets_lost_on_its_way_is_reckoned_with_and_not_asked_for_again(
+    fake: Provider, tmp_path: Path
+) -> None:
+    fake.script(Act.CLOSE)
+    with asks(fake.url, tmp_path / "a.jsonl") as asker:
+        assert asker.answers([(BODY, 0)]) == [None]
+        assert asker.spent == pytest.approx((len(BODY) / 3 * 2.5 + 10 * 10) / 1e6)
+        assert len(fake.requests) == 1
+        asker.budget = asker.spent * 1.5
+        with pytest.raises(BudgetSpent):
+            asker.answers([(BODY, 0)])
+
+
+def test_where_nothing_was_asked_no_file_of_answers_stays(fake: Provider, tmp_path: Path) -> None:
+    with asks(fake.url, tmp_path / "a.jsonl", 1e-9) as asker, pytest.raises(BudgetSpent):
+        asker.answers([(BODY, 0)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens"),
+    [
+        ({}, 1000),
+        ({"max_tokens": "100"}, 1000),
+        ({"max_tokens": 100.5}, 101),
+        ({"max_tokens": -3, "n": "x"}, 1000),
+        ({"max_tokens": 7, "n": 3}, 21),
+        ({"max_completion_tokens": 5, "max_tokens": 9}, 5),
+    ],
+)
+def test_what_an_answer_may_cost_is_known_whatever_stands_in_the_limits(
+    limits: dict[str, object], tokens: int, fake: Provider, tmp_path: Path
+) -> None:
+    raw = json.dumps({"model": "gpt-4o", "messages": [user("hi")], **limits}).encode()
+    fake.script(whole(json.dumps({"choices": []}).encode()))
+    with asks(fake.url, tmp_path / "a.jsonl") as asker:
+        assert asker.answers([(raw, 0)]) == [None]
+        assert asker.spent == pytest.approx((len(raw) / 3 * 2.5 + tokens * 10) / 1e6)

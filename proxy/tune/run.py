@@ -113,10 +113,18 @@ def _quality(options: Options, answered: Answered | None, chosen: Tried) -> Iter
             "question, and of rare words, is still there; --upstream measures answers"
         )
         return
-    yield (
-        f'"{ANSWERS}": 1 less what answers lose against the {answered.baseline:.3f} by which two answers to the same '
-        f"original agree, over {answered.requests:,} requests"
-    )
+    if answered.baseline is None:
+        yield f'"{ANSWERS}": nobody was asked, since no policy changes any of the {answered.requests:,} requests'
+    else:
+        yield (
+            f'"{ANSWERS}": 1 less what answers lose over {answered.requests:,} requests; no policy changes '
+            f"{answered.requests - answered.asked:,} of them, and of the other {answered.asked:,} two answers to the "
+            f"same original agree by {answered.baseline:.3f}"
+        )
+    if answered.silent:
+        yield f"{answered.silent:,} answers were empty or refusals, which agree with nothing"
+    if answered.failed:
+        yield f"{answered.failed:,} answers did not come: their requests are left out"
     yield f"answers, which cost money, are kept in {options.answers}: delete it when you are done"
     if chosen.spread is not None and chosen.quality - chosen.spread < options.quality:
         yield f"the interval of the chosen one reaches below {options.quality:g}: more requests would tell"
