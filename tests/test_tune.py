@@ -303,7 +303,7 @@ def test_answers_without_text_are_paid_out_of_the_budget(fake: Provider, tmp_pat
 def test_where_not_even_originals_are_answered_nothing_is_chosen(fake: Provider, tmp_path: Path) -> None:
     fake.answer = lambda request: (whole(json.dumps(completion(content=None)).encode()),)
     options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
-    with pytest.raises(TuneError, match="say nothing, not even to the originals"):
+    with pytest.raises(TuneError, match="no two answers to the same original agree"):
         tune(options, SETTINGS)
     assert not options.out.exists()
 

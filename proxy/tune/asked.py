@@ -35,12 +35,11 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class _Compared:
     """One request: how well two answers to the original agree, None where nobody was asked; how much less each
-    candidate's does; how many answers said nothing, `mute` where both to the original did."""
+    candidate's does; how many answers said nothing."""
 
     same: float | None
     losses: list[float]
     silent: int = 0
-    mute: bool = False
 
 
 def by_answers(sweep: Sweep, tried: Sequence[Tried], asker: Asker, step: Callable[[], object]) -> Answered:
@@ -61,10 +60,9 @@ def by_answers(sweep: Sweep, tried: Sequence[Tried], asker: Asker, step: Callabl
     if not found:
         short = f"{asker.failed} answers did not come" if asker.failed else "--budget-usd is too little for one request"
         raise TuneError(f"no request was answered in full: {short}")
-    asked = [one for one in found if one.same is not None]
-    if asked and all(one.mute for one in asked):
-        raise TuneError("the upstream's answers say nothing, not even to the originals: nothing can be compared")
     same = [one.same for one in found if one.same is not None]
+    if same and not any(same):
+        raise TuneError("no two answers to the same original agree in anything: what is lost cannot be measured")
     each = zip(tried, zip(*(one.losses for one in found), strict=True), strict=True)
     judged = tuple(_judged(one, lost) for one, lost in each)
     silent = sum(one.silent for one in found)
@@ -85,8 +83,7 @@ def _compared(sweep: Sweep, tried: Sequence[Tried], asker: Asker, request: Recor
     one, two, *rest = answers
     same = partial(agreement, structured=wants_json(request.body))
     lost = {body: worse(new, one, two, same) for body, new in zip(changed, rest, strict=True)}
-    silent, mute = sum(answer.empty for answer in answers), one.empty and two.empty
-    return _Compared(same(one, two), [lost.get(body, 0.0) for body in bodies], silent, mute)
+    return _Compared(same(one, two), [lost.get(body, 0.0) for body in bodies], sum(a.empty for a in answers))
 
 
 def _judged(one: Tried, lost: Sequence[float]) -> Tried:
