@@ -1,5 +1,6 @@
 """`laconic tune` on recorded requests, alone and with an upstream that answers."""
 
+import asyncio
 import json
 import stat
 import tomllib
@@ -17,8 +18,11 @@ from traffic import SETTINGS, USAGE, asked_for, recorded, swept
 from proxy.check import check
 from proxy.cli import main
 from proxy.config import load
+from proxy.economy import Economy
+from proxy.pipeline import Asked, Pipeline
 from proxy.recording import Request as RecordedRequest
 from proxy.recording import line
+from proxy.savings import Usage
 from proxy.settings import Compression
 from proxy.tune import TuneError
 from proxy.tune.asking import Asker, BudgetSpent, asking
@@ -97,6 +101,36 @@ def test_when_the_time_is_over_what_was_tried_counts(tmp_path: Path, capsys: pyt
     assert not options.out.exists()
 
 
+def test_what_is_promised_is_what_serving_saves(tmp_path: Path) -> None:
+    """A document that everybody asks of goes whole once that is seen."""
+    path = tmp_path / "t.jsonl"
+    document = "Answer from these documents.\n\nContext:\n" + "\n\n".join([NUMBERED] * 4)
+    for n in range(20):
+        messages = [{"role": "system", "content": document}, user(f"What is so in {1800 + n} with {QUESTION}")]
+        raw = json.dumps({"model": "gpt-4o", "messages": messages}).encode()
+        with path.open("ab") as file:
+            file.write(line(RecordedRequest(1.0 + n, "r", Usage(2300, 50, 2000), raw), False) or b"")
+    sweep = swept(path)
+    (candidate,) = (one for one in candidates(False) if one.name == "context 0.3")
+    policy = candidate.policy
+    economy = Economy(lambda: SETTINGS)
+    pipeline = Pipeline(Compression(deadline_ms=5000, bypass_share=0), market=economy.market)
+    removed = 0
+    for request in sweep.requests:
+        measured = asyncio.run(pipeline.prepare(request.body, policy, Asked(b"", {}, route="r"))).measured
+        removed += (measured.tokens_before or 0) - (measured.tokens_after or 0)
+    pipeline.close()
+    tokens = sum(request.tokens for request in sweep.requests)
+    assert 0 < removed < 0.2 * tokens
+    assert sweep.run(candidate).saved.tokens == pytest.approx(removed / tokens)
+
+
+def test_requests_past_the_deadline_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = asked_for(recorded(tmp_path / "t.jsonl"))
+    tune(options, replace(SETTINGS, compression=Compression(deadline_ms=0.001)))
+    assert "so counted as sent whole, were of 2: safe 2; lexical 2" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_compressor_that_is_not_there_is_told_and_the_others_are_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,12 +175,22 @@ def test_what_cannot_be_used_is_told_with_its_place_and_nothing_is_written(
         (["x", "--upstream", "nowhere"], "--upstream"),
         (["x", "--out", "none/p.toml"], "there is no such folder"),
         (["x", "--out", __file__], "not written by this command"),
+        (["x", "--plot", "none/f.svg"], "none/f.svg: there is no such folder"),
+        (["x", "--plot", "."], "Is a directory"),
+        (["x", "--plot", __file__], "no picture, so it stays"),
+        (["x", "--out", "same", "--plot", "same"], "same: would be written over"),
+        (
+            ["p.answers.jsonl", "--out", "p.toml", "--upstream", "http://127.0.0.1:9"],
+            "p.answers.jsonl: would be written",
+        ),
+        (["x", "--upstream", "http://127.0.0.1:9", "--key-env", "ODD_KEY"], "ODD_KEY holds characters that no key has"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_in_a_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODD_KEY", "abc\u2019def")
     assert main(["tune", *arguments]) == 2
     assert said in capsys.readouterr().err
 

@@ -32,6 +32,17 @@ def test_of_many_requests_the_same_ones_are_drawn_each_time(tmp_path: Path) -> N
     assert (len(first.requests), first.found) == (7, 30)
 
 
+def test_requests_stand_in_the_order_in_which_they_came_and_are_drawn_in_stretches(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    with path.open("w") as file:
+        for at in reversed(range(300)):
+            told = {"at": at, "route": "r", "body": {"model": "gpt-4o", "messages": [user(f"hi {at}")]}}
+            file.write(json.dumps(told) + "\n")
+    assert [r.at for r in read([path], 300).requests] == list(range(300))
+    assert [r.at for r in read([path], 99).requests] == [*range(50), *range(250, 299)]
+    assert [r.at for r in read([path], 1).requests] == [0]
+
+
 def test_a_model_stands_in_for_the_one_that_was_named(tmp_path: Path) -> None:
     (request,) = read([recorded(tmp_path / "t.jsonl", 1)], 1, "gpt-4.1").requests
     assert request.model == "gpt-4.1"

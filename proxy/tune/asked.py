@@ -48,9 +48,11 @@ def by_answers(sweep: Sweep, tried: Sequence[Tried], asker: Asker, step: Callabl
     Raises `TuneError` where not one request could be answered."""
     found: list[_Compared] = []
     complete = True
-    for request in sweep.requests:
+    served = zip(*(sweep.served(one.candidate) for one in tried), strict=True)
+    for request, sent in zip(sweep.requests, served, strict=True):
+        bodies = [one.result.body if one.result else request.body for one in sent]
         try:
-            compared = _compared(sweep, tried, asker, request)
+            compared = _compared(request, bodies, asker)
         except BudgetSpent:
             complete = False
             break
@@ -69,13 +71,11 @@ def by_answers(sweep: Sweep, tried: Sequence[Tried], asker: Asker, step: Callabl
     return Answered(judged, len(found), len(same), fmean(same) if same else None, silent, asker.failed, complete)
 
 
-def _compared(sweep: Sweep, tried: Sequence[Tried], asker: Asker, request: Recorded) -> _Compared | None:
-    """None where an answer did not come."""
-    results = [sweep.shortened(one.candidate, request)[0] for one in tried]
-    bodies = [result.body if result else request.body for result in results]
+def _compared(request: Recorded, bodies: Sequence[bytes], asker: Asker) -> _Compared | None:
+    """`bodies`: the request as each candidate sends it. None where an answer did not come."""
     changed = list(dict.fromkeys(body for body in bodies if body != request.body))
     if not changed:
-        return _Compared(None, [0.0] * len(tried))
+        return _Compared(None, [0.0] * len(bodies))
     asked = asker.answers([(request.body, 0), (request.body, 1), *((body, 0) for body in changed)])
     answers = [answer for answer in asked if answer is not None]
     if len(answers) < len(asked):
