@@ -27,7 +27,7 @@ _SUSPECT = re.compile(
     re.IGNORECASE,
 )
 """A line without any of this has nothing to hide."""
-_URL = r"(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>`\\]{1,2000})"
+_URL = r"(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>`\\]+)"
 _LABEL = (
     r"[\w-]{0,20}(?:passw(?:or)?d|passphrase|passwd|pwd|secret|token|authorization|credentials?|session(?:[_-]?id)?"
     r"|(?:api|access|account|private|secret|shared|signing|encryption|master|auth)[_-]?key)|(?:[\w-]{0,20}[_-])?pass"
@@ -36,7 +36,7 @@ _REST = (
     r"(?P<email>(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+)",
     r"(?P<named>(?i:\b(?:" + _LABEL + r")[\"'\\]{0,3}\s{0,8}[:=]>?\s{0,8}[\"'\\]{0,3}(?:(?:bearer|basic)\s)?|\bbearer\s"
     r"|(?<=--)(?:" + _LABEL + r")\s{1,8}[\"']?|(?<!\S)(?:-u|--user)[\s=]{1,8}[\"']?[^\s:\"'/]{1,64}:))"
-    r"(?P<value>[^\s\"',;<>]{6,})",
+    r"(?P<value>(?![\[{]*(?:true|false|null)\b)[^\s\"',;<>]{6,})",
     r"(?P<cookies>(?i:\bcookie[\"']{0,2}\s{0,8}[:=]\s{0,8}[\"']?)[\w.-]{1,64}=)"
     r"(?P<baked>[^\s\"'<>;]+(?:; ?[^\s\"'<>;]+)*)",
     r"(?P<prefixed>\b(?:sk|pk|rk|gh[opsu]|github_pat|glpat|xox[abeprs]|hf|npm)[-_][\w-]{12,}"

@@ -177,6 +177,7 @@ def test_json_within_texts_stays_json_and_no_escape_hides_what_stands_behind_it(
         "text": "".join(f"{end}{secret} and" for end in ("\n", "\t", '"', "\\", "\r\n", ", ") for secret in secrets),
         "umlaut": "jürgen.müller@example.com",
         "rest": "naïve \b\f\u2028 \U0001f600 ends",
+        "flags": [{"token": True}, {"session": [[None]]}, {"secret": False}, {"x": {"password": 1234567}}],
         "n": [123456789, 0, -98765432101, 0.123456789],
     }
     text: Any = told
@@ -192,6 +193,8 @@ def test_json_within_texts_stays_json_and_no_escape_hides_what_stands_behind_it(
         assert found["rest"] == told["rest"]
         assert re.sub(r"\w", "", found["text"]) == re.sub(r"\w", "", told["text"])
         assert found["n"][0] != 123456789
+        assert found["flags"][:3] == told["flags"][:3]
+        assert found["flags"][3]["x"]["password"] > 999_999
 
 
 def test_a_value_is_seen_wherever_a_long_line_is_cut() -> None:
