@@ -13,6 +13,8 @@ import string
 from collections.abc import Callable
 from typing import Any
 
+from proxy.escapes import escaped, unescaped
+
 DROPPED = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 """Fields of a body that name a person and say nothing about its text."""
 STRUCTURAL = frozenset(("role", "type", "model", "$ref", "format", "detail", "effort"))
@@ -63,8 +65,6 @@ _DIGITS = re.compile(r"\d{8,}")
 _BEYOND = re.compile(r"[\w+/=.%-]{1,4000}")
 """What is left of a value that is longer than could be looked at in one go."""
 _PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]{3,40}-----)((?:[^-]|-(?!----))*+(?=-----END)|(?:\s*[A-Za-z0-9+/=]{20,})++)")
-_ESCAPE = re.compile(r"(?<!\\)\\++(?:u([0-9a-fA-F]{4})|([nrtbf\"'/]))")
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " "}
 _CREDENTIALS = re.compile(r"(.*?://)(?:([^/?#\s]+)(?=@))?(.*)", re.DOTALL)
 _QUERY = re.compile(r"(?<==)[^&\s#]+")
 _DATA_URL = re.compile(r"\s*data:[\w/+.;=-]{0,100},")
@@ -114,10 +114,10 @@ class _Redaction:
     def _text(self, text: str) -> str:
         if data := _DATA_URL.match(text):
             return data[0] + "AAAA"
-        plain, escapes = _unescaped(text)
+        plain, escapes = unescaped(text)
         whole = _PEM.sub(lambda found: found[1] + self._stand_in(found[2]), plain) if "-----BEGIN" in plain else plain
         redacted = "".join(map(self._line, whole.splitlines(True)))
-        return _escaped(plain, redacted, escapes)
+        return escaped(plain, redacted, escapes)
 
     def _line(self, line: str) -> str:
         """Some thousand characters at a time; what begins within them is seen to its end."""
@@ -196,30 +196,6 @@ class _Redaction:
         letters = "abcdef" if hexadecimal else "aeiou" if character.lower() in "aeiou" else "bcdfghjklmnprstvwz"
         chosen = self._random.choice(letters)
         return chosen.upper() if character.isupper() else chosen
-
-
-def _unescaped(text: str) -> tuple[str, list[tuple[int, str]]]:
-    """The text with the character in the place of each escape of JSON, and where in it which escape was. Backslashes
-    before one are part of it: JSON within JSON escapes escapes."""
-    parts: list[str] = []
-    escapes: list[tuple[int, str]] = []
-    at = length = 0
-    for match in _ESCAPE.finditer(text) if "\\" in text else ():
-        length += match.start() - at
-        parts += (text[at : match.start()], chr(int(match[1], 16)) if match[1] else _ESCAPED.get(match[2], match[2]))
-        escapes.append((length, match[0]))
-        at, length = match.end(), length + 1
-    return "".join((*parts, text[at:])), escapes
-
-
-def _escaped(plain: str, redacted: str, escapes: list[tuple[int, str]]) -> str:
-    """`redacted`, as long as `plain`, with the escapes of all characters that have not become others."""
-    parts: list[str] = []
-    at = 0
-    for place, escape in escapes:
-        parts += (redacted[at:place], escape if redacted[place] == plain[place] else redacted[place])
-        at = place + 1
-    return "".join((*parts, redacted[at:]))
 
 
 def _is_iban(text: str) -> bool:
