@@ -37,7 +37,8 @@ def check(read: Callable[[], Settings], warm_up: bool = False) -> Checked:
         settings = read()
     except ConfigError as error:
         return Checked(problems=error.problems)
-    return Checked((), (*_missing(settings, warm_up), *_unwritable(settings.ledger)), _lines(settings))
+    kept = (*unwritable("ledger", settings.ledger), *unwritable("recording", settings.recording.path))
+    return Checked((), (*_missing(settings, warm_up), *kept), _lines(settings))
 
 
 def _missing(settings: Settings, warm_up: bool) -> list[str]:
@@ -63,16 +64,16 @@ def _lacks(name: str, settings: Settings) -> str:
         return ""
 
 
-def _unwritable(ledger: str | None) -> list[str]:
-    """Why the ledger cannot be kept: its folder, or the nearest one above that is there, must take new files."""
-    if ledger is None:
+def unwritable(what: str, path: str | None) -> list[str]:
+    """Why a file cannot be kept: its folder, or the nearest one above that is there, must take new files."""
+    if path is None:
         return []
-    file = Path(ledger)
+    file = Path(path)
     if file.is_dir():
-        return [f"the ledger {file} is a folder"]
+        return [f"the {what} {file} is a folder"]
     nearest = next(folder for folder in (file, *file.absolute().parents) if folder.exists())
     may = os.access(nearest, os.W_OK) and (nearest.is_dir() or nearest == file)
-    return [] if may else [f"the ledger {file} cannot be written: {nearest} does not allow it"]
+    return [] if may else [f"the {what} {file} cannot be written: {nearest} does not allow it"]
 
 
 def _lines(settings: Settings) -> tuple[str, ...]:

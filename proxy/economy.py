@@ -45,15 +45,7 @@ class Economy:
             billed = self._billed.get(self._key(route, model), _Billed())
             share = billed.cached / billed.input if billed.input else 0.0
         found = price(model, self._prices(settings))
-        if found is None or not found.input:
-            return Market(cached_share=share)
-        return Market(
-            usd=found.input / 1_000_000,
-            cached=(found.input if found.cached is None else found.cached) / found.input,
-            written=(found.input if found.cache_write is None else found.cache_write) / found.input,
-            cached_share=share,
-            usd_per_second=settings.compression.usd_per_second,
-        )
+        return market(found, share, settings.compression.usd_per_second)
 
     def _prices(self, settings: Settings) -> dict[str, Price]:
         """Of the configuration, read once."""
@@ -65,3 +57,16 @@ class Economy:
     def _key(self, route: str, model: str) -> tuple[str, str]:
         """Callers may name any model: those without a price are counted as one."""
         return route, name(model, self._current().prices) or ""
+
+
+def market(of: Price | None, cached_share: float, usd_per_second: float) -> Market:
+    """Of a model without a price what is assumed of it."""
+    if of is None or not of.input:
+        return Market(cached_share=cached_share)
+    return Market(
+        usd=of.input / 1_000_000,
+        cached=(of.input if of.cached is None else of.cached) / of.input,
+        written=(of.input if of.cache_write is None else of.cache_write) / of.input,
+        cached_share=cached_share,
+        usd_per_second=usd_per_second,
+    )

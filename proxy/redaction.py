@@ -13,23 +13,34 @@ import string
 from collections.abc import Callable
 from typing import Any
 
+from proxy.escapes import escaped, unescaped
+
 DROPPED = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 """Fields of a body that name a person and say nothing about its text."""
 STRUCTURAL = frozenset(("role", "type", "model", "$ref", "format", "detail", "effort"))
 """Keys whose values are words of the API."""
 BINARY = frozenset(("data", "file_data"))
 _LINE = 4000  # characters that are looked at in one go: searching holds the interpreter
+_AHEAD = 2100  # characters behind those that a value may reach into
 
 _SUSPECT = re.compile(
-    r"\d|@|://|::|passw|pwd|secret|token|key|authorization|bearer|akia|asia|aiza|eyj|\b(?:sk|pk|rk|gh[opsu]|hf|npm)[-_]",
+    r"\d|@|://|::|pass|pwd|secret|token|key|credential|authorization|bearer|cookie|session|(?<!\S)-u\b|akia|asia|aiza|eyj"
+    r"|\b(?:sk|pk|rk|gh[opsu]|hf|npm)[-_]",
     re.IGNORECASE,
 )
 """A line without any of this has nothing to hide."""
-_URL = r"(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>`\\]{1,2000})"
+_URL = r"(?P<url>\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>`\\]+)"
+_LABEL = (
+    r"[\w-]{0,20}(?:passw(?:or)?d|passphrase|passwd|pwd|secret|token|authorization|credentials?|session(?:[_-]?id)?"
+    r"|(?:api|access|account|private|secret|shared|signing|encryption|master|auth)[_-]?key)|(?:[\w-]{0,20}[_-])?pass"
+)
 _REST = (
     r"(?P<email>(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+)",
-    r"(?P<named>(?i:\b[\w-]{0,20}(?:passw(?:or)?d|pwd|secret|api[_-]?key|access[_-]?key|token|authorization)"
-    r"[\"'\\]{0,3}\s?[:=]\s?[\"'\\]{0,3}(?:(?:bearer|basic)\s)?|\bbearer\s))(?P<value>[^\s\"',;\\<>]{6,})",
+    r"(?P<named>(?i:\b(?:" + _LABEL + r")[\"'\\]{0,3}\s{0,8}[:=]>?\s{0,8}[\"'\\]{0,3}(?:(?:bearer|basic)\s)?|\bbearer\s"
+    r"|(?<=--)(?:" + _LABEL + r")\s{1,8}[\"']?|(?<!\S)(?:-u|--user)[\s=]{1,8}[\"']?[^\s:\"'/]{1,64}:))"
+    r"(?P<value>(?![\[{]*(?:true|false|null)\b)[^\s\"',;<>]{6,})",
+    r"(?P<cookies>(?i:\bcookie[\"']{0,2}\s{0,8}[:=]\s{0,8}[\"']?)[\w.-]{1,64}=)"
+    r"(?P<baked>[^\s\"'<>;]+(?:; ?[^\s\"'<>;]+)*)",
     r"(?P<prefixed>\b(?:sk|pk|rk|gh[opsu]|github_pat|glpat|xox[abeprs]|hf|npm)[-_][\w-]{12,}"
     r"|\b(?:AKIA|ASIA|AIza|ya29|eyJ)[\w.-]{12,})",
     r"(?P<uuid>\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b)",
@@ -39,21 +50,26 @@ _REST = (
     r"(?P<ipv4>(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d))",
     r"(?P<card>(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d))",
     r"(?P<social>(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-]))",
-    r"(?P<phone>(?<![\w.])(?:\+\d[\d ().\-/]{6,18}\d|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}"
+    r"(?P<phone>(?<![\w.])(?:\+\d[\d ().\-/]{6,18}\d|(?:\(\d{3}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}"
     r"|(?!\d\d?[-/. ]\d\d?[-/. ]\d{2,4}(?!\d))\(?0\d{1,4}\)?[ /.-]\d[\d \-/]{4,12}\d)(?!\w))",
     r"(?P<token>[A-Za-z0-9+/_-]{20,}={0,2})",
     r"(?P<digits>[A-Za-z]{0,19}\d{8,})",
 )
 _START = (  # what stops most words at once, or else searching would take three times as long
-    r"(?<![A-Za-z0-9])(?=\S{0,300}?[\d@:=_-]|(?i:\w{0,20}(?:passw|pwd|secret|key|token|authorization)|bearer|akia|asia|eyj))(?:"
+    r"(?<![A-Za-z0-9])(?=\S{0,300}?[\d@:=_-]|(?i:\w{0,20}(?:pass|pwd|secret|key|token|cred|authorization|session)"
+    r"|bearer|cookie|akia|asia|eyj))(?:"
 )
 _IN_URL = re.compile(_START + "|".join(_REST) + ")")
 _ANY = re.compile(_START + "|".join((_URL, *_REST)) + ")")
 _DIGITS = re.compile(r"\d{8,}")
-_CREDENTIALS = re.compile(r"(.*?://)(?:([^/\s@]+)(?=@))?(.*)", re.DOTALL)
+_BEYOND = re.compile(r"[\w+/=.%-]{1,4000}")
+"""What is left of a value that is longer than could be looked at in one go."""
+_PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]{3,40}-----)((?:[^-]|-(?!----))*+(?=-----END)|(?:\s*[A-Za-z0-9+/=]{20,})++)")
+_CREDENTIALS = re.compile(r"(.*?://)(?:([^/?#\s]+)(?=@))?(.*)", re.DOTALL)
 _QUERY = re.compile(r"(?<==)[^&\s#]+")
 _DATA_URL = re.compile(r"\s*data:[\w/+.;=-]{0,100},")
 _HEX = re.compile(r"[0-9a-fA-F\W]*")
+_WORDS = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}")
 
 
 def redact(body: dict[str, Any], pause: Callable[[], object] = lambda: None) -> dict[str, Any]:
@@ -98,20 +114,52 @@ class _Redaction:
     def _text(self, text: str) -> str:
         if data := _DATA_URL.match(text):
             return data[0] + "AAAA"
-        pieces = (line[at : at + _LINE] for line in text.splitlines(True) for at in range(0, len(line), _LINE))
-        return "".join(map(self._piece, pieces))
+        plain, escapes = unescaped(text)
+        whole = _PEM.sub(lambda found: found[1] + self._stand_in(found[2]), plain) if "-----BEGIN" in plain else plain
+        redacted = "".join(map(self._line, whole.splitlines(True)))
+        return escaped(plain, redacted, escapes)
 
-    def _piece(self, text: str) -> str:
-        self._searched += len(text)
+    def _line(self, line: str) -> str:
+        """Some thousand characters at a time; what begins within them is seen to its end."""
+        parts: list[str] = []
+        at, within = 0, False  # within a value
+        while at < len(line):
+            if within and (beyond := _BEYOND.match(line, at)):
+                parts.append(self._stand_in(beyond[0]))
+                at = self._paused(at, beyond.end())
+                continue
+            end = min(at + _LINE, len(line))
+            seen = min(end + _AHEAD, len(line))
+            found = self._piece(line, (at, end, seen), parts)
+            within = found == seen
+            at = self._paused(at, found)
+        return "".join(parts)
+
+    def _paused(self, at: int, to: int) -> int:
+        self._searched += to - at
         if self._searched >= _LINE:
             self._searched = 0
             self._pause()
-        return _ANY.sub(self._found, text) if _SUSPECT.search(text) else text
+        return to
+
+    def _piece(self, line: str, where: tuple[int, int, int], parts: list[str]) -> int:
+        """Up to where it was redacted: all that begins in `at` to `end`, while `seen` limits what is looked at."""
+        at, end, seen = where
+        if _SUSPECT.search(line, at, seen):
+            for match in _ANY.finditer(line, at, seen):
+                if match.start() >= end:
+                    break
+                parts += (line[at : match.start()], self._found(match))
+                at = match.end()
+        parts.append(line[at:end])
+        return max(at, end)
 
     def _found(self, match: re.Match[str]) -> str:
         kind, value = match.lastgroup, match[0]
         if kind == "value":  # the last group of `named`
             return match["named"] + self._stand_in(match["value"])
+        if kind == "baked":
+            return match["cookies"] + self._stand_in(match["baked"])
         if kind == "url":
             return self._url(value)
         if kind == "email":
@@ -141,8 +189,8 @@ class _Redaction:
         return self._stand_ins[value]
 
     def _other(self, character: str, hexadecimal: bool) -> str:
-        if character.isdecimal():
-            return self._random.choice(string.digits)
+        if character.isdecimal():  # where there was no zero, none comes: numbers in JSON must not begin with one
+            return self._random.choice(string.digits if character == "0" else string.digits[1:])
         if not character.isalpha():
             return character
         letters = "abcdef" if hexadecimal else "aeiou" if character.lower() in "aeiou" else "bcdfghjklmnprstvwz"
@@ -166,4 +214,12 @@ def _luhn(text: str) -> bool:
 def _is_secret(text: str) -> bool:
     """Whether a long run of letters and digits looks drawn at random: neither a path nor a name out of words."""
     digits, separators = sum(c.isdecimal() for c in text), sum(c in "/_-" for c in text)
-    return digits >= max(2, len(text) // 10) and separators <= len(text) // 12
+    if separators > len(text) // 12:
+        return False
+    return digits >= max(2, len(text) // 10) or (len(text) >= 32 and _is_scattered(text))
+
+
+def _is_scattered(text: str) -> bool:
+    """Whether most of its letters of both cases stand in no word: drawn at random they rarely follow their like."""
+    words = sum(len(word) for word in _WORDS.findall(text))
+    return words <= 0.8 * len(text) and text.upper() != text != text.lower()

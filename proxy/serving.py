@@ -12,7 +12,7 @@ from pathlib import Path
 from compressors import tokenizers
 from policies.base import Recovers
 from proxy.app import App
-from proxy.check import Checked, check
+from proxy.check import Checked, check, unwritable
 from proxy.chosen import runs_models
 from proxy.economy import Economy
 from proxy.endpoints import Parts
@@ -136,7 +136,7 @@ def _guarded(settings: Settings) -> list[str]:
 
 
 def _recorded(recording: Recording) -> list[str]:
-    if recording.path is None:
+    if recording.path is None or unwritable("recording", recording.path):  # which is said among what cannot run
         return []
     how = "redacted, but for names" if recording.redact else "NOT redacted"
     share = f"{recording.share:.0%} of chat requests"

@@ -19,7 +19,7 @@ from raw import Header, ask, chat
 from policies.presets import PRESETS
 from policies.routes import Route
 from proxy.app import App
-from proxy.check import Checked
+from proxy.check import Checked, check
 from proxy.config import load
 from proxy.endpoints import Parts
 from proxy.pipeline import Pipeline
@@ -157,13 +157,26 @@ def test_a_path_that_cannot_be_written_is_one_line_and_requests_go_on(
     assert str(path) in caplog.text
 
 
+def test_a_folder_in_the_place_of_the_file_is_said_before_anything_starts(tmp_path: Path) -> None:
+    config = tmp_path / "laconic.toml"
+    config.write_text(
+        '[ledger]\npath = "off"\n[recording]\npath = "."\n[[route]]\nname = "all"\npolicy = "off"\n', "utf-8"
+    )
+    checked = check(lambda: load(config))
+    assert checked.obstacles == (f"the recording {tmp_path} is a folder",)
+    said = "\n".join(screen(load(config), checked))
+    assert f"cannot run: the recording {tmp_path} is a folder" in said
+    assert "are kept in" not in said
+
+
 def test_the_screen_says_that_recording_is_on(fake: Provider, tmp_path: Path) -> None:
     quiet = "\n".join(screen(settings(fake, Recording()), Checked()))
     assert "recording" not in quiet
     assert "keep or log prompts" in quiet
-    loud = settings(fake, Recording("/var/t.jsonl", 0.5))
+    loud = settings(fake, Recording(str(tmp_path / "t.jsonl"), 0.5))
     said = "\n".join(screen(loud, Checked()))
-    assert "recording: 50% of chat requests, redacted, but for names, up to 100 MB, are kept in /var/t.jsonl" in said
+    told = "recording: 50% of chat requests, redacted, but for names, up to 100 MB, are kept in"
+    assert f"{told} {tmp_path / 't.jsonl'}" in said
     assert "keep or log prompts" not in said
     assert "NOT redacted" in "\n".join(screen(replace(loud, recording=Recording("t", redact=False)), Checked()))
 

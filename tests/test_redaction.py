@@ -40,6 +40,18 @@ SECRETS = [
     ("password", 'set "password": "{}", then', "hunter-two!", ""),
     ("bearer", "Authorization: Bearer {}", "abcdefghij", ""),
     ("credentials in a URL", "postgres://{}@db.example/shop", "admin:s3cret", ""),
+    ("password after blanks", "password:    {} ok", "hunter2secret", ""),
+    ("password of a variable", "export DB_PASS={}", "hunter2secret", ""),
+    ("password, short label", '{{"pass": "{}"}}', "hunter2secret", ""),
+    ("password of a command", "mysql --password {} shop", "hunter2secret", ""),
+    ("private key", "private_key: {}", "abcdefSecretqq", ""),
+    ("passphrase", "passphrase: {}", "correcthorse", ""),
+    ("account key", "AccountKey={};x", "abcDEFghi", ""),
+    ("cookie", "Cookie: session={}", "abcdefghijkl; theme=dark; id=zyxwvu", ""),
+    ("user and password", "curl -u admin:{} here", "huntersecret", ""),
+    ("phone without a blank", "call {} now", "(555)123-4567", ""),
+    ("cloud secret", "it is {} there", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""),
+    ("password with an @ in a URL", "postgres://{}@db.host/x", "u:p@sswordx", ""),
     ("query of a URL", "see https://shop.example/orders?customer={}&page for it", "jones", ""),
 ]
 
@@ -49,7 +61,7 @@ def test_a_value_becomes_another_of_the_same_shape_and_what_stands_around_it_sta
     text: str, value: str, stays: str
 ) -> None:
     redacted = said(text.format(value))
-    before, after = text.split("{}")
+    before, after = text.format("{}").split("{}")
     assert redacted.startswith(before)
     assert redacted.endswith(after)
     stand_in = redacted[len(before) : len(redacted) - len(after)]
@@ -66,6 +78,9 @@ ORDINARY = [
     "A test_of_some_long_function_name_with_words in /usr/local/lib/python3/site-packages/numpy/core stays.",
     "The tokens are few, the key is under the mat, and no secret is told.",
     "https://bikes.example/rides/winter#top has no query.",
+    "The bypass: enabled; a session is open, compass: north-west and the cookie: chocolate stay.",
+    "An AbstractSingletonProxyFactoryBeanImplementation and a getHTTPSURLConnectionFactoryForX509Certs.",
+    "C:\\new\\table\\users and \\nu, \\u00e9 and \\\\n are as they were at 10:00.",
     "Members are listed by name: Mary Jones, Li Wei.",
 ]
 
@@ -127,7 +142,86 @@ def test_long_texts_leave_the_interpreter_to_others_now_and_then() -> None:
     assert len(pauses) == 17  # 70,000 characters, about 4,000 at a time
 
 
+ODD = (
+    "-----BEGIN A KEY-----" * 15_000,
+    "-----BEGIN A KEY-----" + "a" * 300_000,
+    "\\" * 300_000,
+    "\\n" * 150_000,
+    "password " * 30_000,
+    "pass-" * 60_000,
+    "cookie: a=" + "b;" * 150_000,
+    "-u " * 100_000,
+)
+
+
 def test_hostile_text_takes_no_time_worth_naming() -> None:
     """Each would take minutes where a pattern looks at characters over and over; the limit of tests ends that."""
-    for text in ("a" * 300_000, "1" * 300_000, "1 " * 150_000, "a." * 150_000, "ab12:" * 60_000, "AB12 " * 60_000):
+    for text in (
+        "a" * 300_000,
+        "1" * 300_000,
+        "1 " * 150_000,
+        "a." * 150_000,
+        "ab12:" * 60_000,
+        "AB12 " * 60_000,
+        *ODD,
+    ):
         assert len(said(text + "@")) == len(text) + 1
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("plain", [False, True])
+def test_json_within_texts_stays_json_and_no_escape_hides_what_stands_behind_it(levels: int, plain: bool) -> None:
+    """Escapes end words, and are never changed; numbers do not begin to begin with zero."""
+    secrets = ("alice@example.com", "123-45-6789", "10.20.30.40", "AKIAIOSFODNN7EXAMPLQ", "ghp_abcdefghijklmnopqrst")
+    told: Any = {
+        "text": "".join(f"{end}{secret} and" for end in ("\n", "\t", '"', "\\", "\r\n", ", ") for secret in secrets),
+        "umlaut": "jürgen.müller@example.com",
+        "rest": "naïve \b\f\u2028 \U0001f600 ends",
+        "flags": [{"token": True}, {"session": [[None]]}, {"secret": False}, {"x": {"password": 1234567}}],
+        "n": [123456789, 0, -98765432101, 0.123456789],
+    }
+    text: Any = told
+    for _ in range(levels):
+        text = json.dumps(text, ensure_ascii=not plain)
+    for _ in range(20):
+        found: Any = said(text)
+        assert not [secret for secret in secrets if secret in found]
+        assert "ller@" not in found
+        assert "rgen." not in found
+        for _ in range(levels):
+            found = json.loads(found)
+        assert found["rest"] == told["rest"]
+        assert re.sub(r"\w", "", found["text"]) == re.sub(r"\w", "", told["text"])
+        assert found["n"][0] != 123456789
+        assert found["flags"][:3] == told["flags"][:3]
+        assert found["flags"][3]["x"]["password"] > 999_999
+
+
+def test_a_value_is_seen_wherever_a_long_line_is_cut() -> None:
+    for value in ("alice.smith@example.com", "password=hunter2secret", '"token": "hunter2secret"'):
+        for before in range(3960, 4002):
+            found = said("x " * (before // 2) + "y" * (before % 2) + " " + value + " rest")
+            assert "smith" not in found
+            assert "hunter2" not in found
+            assert found.endswith(" rest")
+
+
+def test_of_a_value_longer_than_a_cut_nothing_stays() -> None:
+    blob = "aZ3" * 7000
+    found = said(f"see {blob} there")
+    assert "aZ3aZ3aZ3" not in found
+    assert found.startswith("see ")
+    assert found.endswith(" there")
+
+
+@pytest.mark.parametrize("end", ["-----END RSA PRIVATE KEY-----\nThat was it.", ""])
+@pytest.mark.parametrize("escaped", [False, True])
+def test_nothing_of_a_key_in_pem_stays(end: str, escaped: bool) -> None:
+    lines = ["MIIEpAIBAAKCAQEAabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV"] * 3 + ["wxyzabcdefghijklmnopqrstuv=="]
+    text = "\n".join(("-----BEGIN RSA PRIVATE KEY-----", *lines, end))
+    found = json.loads(said(json.dumps(text))) if escaped else said(text)
+    assert found.startswith("-----BEGIN RSA PRIVATE KEY-----\n")
+    assert found.endswith("\n" + end)
+    assert "MIIE" not in found
+    assert "lmnop" not in found
+    assert shape(found) == shape(text)

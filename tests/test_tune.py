@@ -1,5 +1,6 @@
 """`laconic tune` on recorded requests, alone and with an upstream that answers."""
 
+import asyncio
 import json
 import stat
 import tomllib
@@ -16,8 +17,11 @@ from traffic import SETTINGS, USAGE, asked_for, recorded, swept
 from proxy.check import check
 from proxy.cli import main
 from proxy.config import load
+from proxy.economy import Economy
+from proxy.pipeline import Asked, Pipeline
 from proxy.recording import Request as RecordedRequest
 from proxy.recording import line
+from proxy.savings import Usage
 from proxy.settings import Compression
 from proxy.tune import TuneError
 from proxy.tune.candidates import Candidate, candidates
@@ -95,6 +99,36 @@ def test_when_the_time_is_over_what_was_tried_counts(tmp_path: Path, capsys: pyt
     assert not options.out.exists()
 
 
+def test_what_is_promised_is_what_serving_saves(tmp_path: Path) -> None:
+    """A document that everybody asks of goes whole once that is seen."""
+    path = tmp_path / "t.jsonl"
+    document = "Answer from these documents.\n\nContext:\n" + "\n\n".join([NUMBERED] * 4)
+    for n in range(20):
+        messages = [{"role": "system", "content": document}, user(f"What is so in {1800 + n} with {QUESTION}")]
+        raw = json.dumps({"model": "gpt-4o", "messages": messages}).encode()
+        with path.open("ab") as file:
+            file.write(line(RecordedRequest(1.0 + n, "r", Usage(2300, 50, 2000), raw), False) or b"")
+    sweep = swept(path)
+    (candidate,) = (one for one in candidates(False) if one.name == "context 0.3")
+    policy = candidate.policy
+    economy = Economy(lambda: SETTINGS)
+    pipeline = Pipeline(Compression(deadline_ms=5000, bypass_share=0), market=economy.market)
+    removed = 0
+    for request in sweep.requests:
+        measured = asyncio.run(pipeline.prepare(request.body, policy, Asked(b"", {}, route="r"))).measured
+        removed += (measured.tokens_before or 0) - (measured.tokens_after or 0)
+    pipeline.close()
+    tokens = sum(request.tokens for request in sweep.requests)
+    assert 0 < removed < 0.2 * tokens
+    assert sweep.run(candidate).saved.tokens == pytest.approx(removed / tokens)
+
+
+def test_requests_past_the_deadline_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = asked_for(recorded(tmp_path / "t.jsonl"))
+    tune(options, replace(SETTINGS, compression=Compression(deadline_ms=0.001)))
+    assert "so counted as sent whole, were of 2: safe 2; lexical 2" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_compressor_that_is_not_there_is_told_and_the_others_are_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,12 +173,22 @@ def test_what_cannot_be_used_is_told_with_its_place_and_nothing_is_written(
         (["x", "--upstream", "nowhere"], "--upstream"),
         (["x", "--out", "none/p.toml"], "there is no such folder"),
         (["x", "--out", __file__], "not written by this command"),
+        (["x", "--plot", "none/f.svg"], "none/f.svg: there is no such folder"),
+        (["x", "--plot", "."], "Is a directory"),
+        (["x", "--plot", __file__], "no picture, so it stays"),
+        (["x", "--out", "same", "--plot", "same"], "same: would be written over"),
+        (
+            ["p.answers.jsonl", "--out", "p.toml", "--upstream", "http://127.0.0.1:9"],
+            "p.answers.jsonl: would be written",
+        ),
+        (["x", "--upstream", "http://127.0.0.1:9", "--key-env", "ODD_KEY"], "ODD_KEY holds characters that no key has"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_in_a_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODD_KEY", "abc\u2019def")
     assert main(["tune", *arguments]) == 2
     assert said in capsys.readouterr().err
 
@@ -181,7 +225,7 @@ def test_answers_decide_where_an_upstream_gives_them(
     assert tomllib.loads(options.out.read_text())["policy"]["tuned"]["extends"] in ("safe", "off")
     said = capsys.readouterr().out
     assert "agreement of answers" in said
-    assert "1.000 by which two answers" in said
+    assert "two answers to the same original agree by 1.000" in said
     assert "canary" not in said
     assert {request.target for request in fake.requests} == {"/v1/chat/completions"}
     assert {request.header("authorization")[0] for request in fake.requests} == {b"Bearer sk-canary"}
@@ -209,7 +253,7 @@ def test_a_run_that_goes_on_asks_nothing_twice(fake: Provider, tmp_path: Path) -
     assert len(asked) == len(set(asked)) + 2  # each original twice
     block = options.out.read_text()
     with options.answers.open("ab") as file:
-        file.write(b'{"asked": "ha')  # as a run leaves it that is killed
+        file.write(b'{"asked":"ha')  # as a run leaves it that is killed
     tune(options, SETTINGS)
     assert len(fake.requests) == len(asked)
     assert options.out.read_text() == block
@@ -252,3 +296,76 @@ def test_a_file_that_holds_no_answers_is_left_alone(fake: Provider, tmp_path: Pa
     with pytest.raises(TuneError, match="holds something else than answers"):
         tune(options, SETTINGS)
     assert options.answers.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("foreign", ["mine, without an end", "{"])
+def test_a_file_of_one_line_that_never_ended_is_left_alone_where_it_is_no_answer(
+    foreign: str, fake: Provider, tmp_path: Path
+) -> None:
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    options.answers.write_text(foreign)
+    if foreign != "{":  # which a run that was killed may have left, too
+        with pytest.raises(TuneError, match="holds something else than answers"):
+            tune(options, SETTINGS)
+        assert options.answers.read_text() == foreign
+    else:
+        tune(options, SETTINGS)
+
+
+def refusing(request: Request) -> Script:
+    """Answers what is whole; what was shortened it refuses, and bills."""
+    long = len(request.body) > 4 * len(PASSAGES[0])
+    said = {"content": "It is thirty one days."} if long else {"content": None, "refusal": "no"}
+    bill = {"prompt_tokens": 1600, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 0}}
+    return (whole(json.dumps(completion(**said) | {"usage": bill}).encode()),)
+
+
+def test_an_answer_without_text_is_paid_for_once_and_agrees_with_nothing(
+    fake: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.answer = refusing
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    tune(options, SETTINGS)
+    said = capsys.readouterr().out
+    assert tomllib.loads(options.out.read_text())["policy"]["tuned"]["extends"] in ("safe", "off")
+    assert "0.000 ±0.000" in said  # all that the shortened ones had to lose
+    assert "answers were empty or refusals" in said
+    asked = len(fake.requests)
+    tune(options, SETTINGS)
+    assert len(fake.requests) == asked
+
+
+def test_answers_without_text_are_paid_out_of_the_budget(fake: Provider, tmp_path: Path) -> None:
+    fake.answer = refusing
+    options = asked_for(recorded(tmp_path / "t.jsonl", 4, max_tokens=10), upstream=fake.url, budget_usd=0.05)
+    tune(options, SETTINGS)
+    assert len(fake.requests) * 0.004 <= 0.05
+
+
+def test_where_not_even_originals_are_answered_nothing_is_chosen(fake: Provider, tmp_path: Path) -> None:
+    fake.answer = lambda request: (whole(json.dumps(completion(content=None)).encode()),)
+    options = asked_for(recorded(tmp_path / "t.jsonl"), upstream=fake.url)
+    with pytest.raises(TuneError, match="no two answers to the same original agree"):
+        tune(options, SETTINGS)
+    assert not options.out.exists()
+
+
+def test_what_nobody_changes_has_no_part_in_how_well_two_answers_agree(
+    fake: Provider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two answers to the original have half of their words in common; ten requests are too short to be shortened."""
+    seen: Counter[str] = Counter()
+
+    def answer(body: str) -> str:
+        seen[body] += 1
+        return "red blue" if seen[body] == 1 else "red green"
+
+    fake.answer = says(answer)
+    path = recorded(tmp_path / "t.jsonl", 1)
+    for n in range(10):
+        raw = json.dumps({"model": "gpt-4o", "messages": [user(f"hi {n}")]}).encode()
+        with path.open("ab") as file:
+            file.write(line(RecordedRequest(1.0, "r", USAGE, raw), False) or b"")
+    tune(asked_for(path, upstream=fake.url), SETTINGS)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no policy changes 10 of them, and of the other 1 two answers to the same original agree by 0.500" in said

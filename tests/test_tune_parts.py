@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from layouts import NUMBERED, QUESTION, body, tool, user
-from provider import completion
 from traffic import USAGE, recorded
 
 from compressors import load as compressor
@@ -18,7 +17,6 @@ from proxy.recording import Recorder
 from proxy.savings import Usage
 from proxy.settings import Recording
 from proxy.shorten import Stages, shorten
-from proxy.tune.answers import agreement, text_of
 from proxy.tune.candidates import BASE, BLIND, as_toml, candidates, combined, turned
 from proxy.tune.evidence import marks, survival
 from proxy.tune.frontier import choose, frontier
@@ -32,6 +30,17 @@ def test_of_many_requests_the_same_ones_are_drawn_each_time(tmp_path: Path) -> N
     first, second = read([path], 7), read([path], 7)
     assert [r.body for r in first.requests] == [r.body for r in second.requests]
     assert (len(first.requests), first.found) == (7, 30)
+
+
+def test_requests_stand_in_the_order_in_which_they_came_and_are_drawn_in_stretches(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    with path.open("w") as file:
+        for at in reversed(range(300)):
+            told = {"at": at, "route": "r", "body": {"model": "gpt-4o", "messages": [user(f"hi {at}")]}}
+            file.write(json.dumps(told) + "\n")
+    assert [r.at for r in read([path], 300).requests] == list(range(300))
+    assert [r.at for r in read([path], 99).requests] == [*range(50), *range(250, 299)]
+    assert [r.at for r in read([path], 1).requests] == [0]
 
 
 def test_a_model_stands_in_for_the_one_that_was_named(tmp_path: Path) -> None:
@@ -137,36 +146,3 @@ def test_the_frontier_is_what_no_other_beats_in_both() -> None:
     assert choose(tried, 0.95).saved.net == 1.0
     assert choose(tried, 0.9).quality == 0.9
     assert choose(tried, 1.0).saved.net == 0.0
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "agree"),
-    [
-        ("Within 31 days.", "within 31 days", 1.0),
-        ("b c d e", "b c", 2 * 2 / 6),
-        ("yes", "no", 0.0),
-        ("", "", 1.0),
-        ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}', 1.0),
-        ('{"a": 1}', '{"a": 2}', 0.0),
-        ('{"a": 1}', "a 1", 0.0),
-        ("[1]", "[1]", 1.0),
-    ],
-)
-def test_agreement_is_exact_for_json_and_by_words_for_text(one: str, two: str, agree: float) -> None:
-    assert agreement(one, two) == agreement(two, one) == pytest.approx(agree)
-
-
-def test_calls_of_tools_are_compared_by_name_and_arguments() -> None:
-    def called(arguments: str) -> str | None:
-        return text_of(
-            completion(content=None, tool_calls=[{"id": "x", "function": {"name": "f", "arguments": arguments}}])
-        )
-
-    one, two, other = called('{"a": 1, "b": 2}'), called('{"b": 2,  "a": 1}'), called('{"a": 2}')
-    assert one
-    assert two
-    assert other
-    assert (agreement(one, two), agreement(one, other)) == (1.0, 0.0)
-    odds: tuple[object, ...] = ({}, {"choices": []}, [], None, completion(content=None))
-    assert text_of(completion(content="hi")) == "hi"
-    assert [text_of(odd) for odd in odds] == [None] * 5

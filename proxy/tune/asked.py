@@ -6,10 +6,11 @@ answer to the shortened one agrees less with the two than these agree with each 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, stdev
 
+from proxy.guard.compare import agreement, wants_json, worse
 from proxy.tune import TuneError
-from proxy.tune.answers import agreement
 from proxy.tune.asking import Asker, BudgetSpent
 from proxy.tune.sweep import Sweep, Tried
 from proxy.tune.traffic import Recorded
@@ -17,57 +18,72 @@ from proxy.tune.traffic import Recorded
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`tried` with their quality by answers to so many `requests`; `baseline`: how well two answers to the original
-    agree, 0..1; `complete`: the money was enough for all of them."""
+    """`tried` with their quality by answers to so many `requests`, of which `asked` were sent, since a candidate
+    changes them; `baseline`: how well two answers to the original of these agree, 0..1, None where none was sent;
+    `silent`: so many of their answers said nothing; `failed`: so many did not come in this run; `complete`: the money
+    was enough for all of them."""
 
     tried: tuple[Tried, ...]
     requests: int
-    baseline: float
+    asked: int
+    baseline: float | None
+    silent: int
+    failed: int
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One request: how well two answers to the original agree, None where nobody was asked; how much less each
+    candidate's does; how many answers said nothing."""
+
+    same: float | None
+    losses: list[float]
+    silent: int = 0
 
 
 def by_answers(sweep: Sweep, tried: Sequence[Tried], asker: Asker, step: Callable[[], object]) -> Answered:
     """Request by request, all candidates or none, so that they are compared on the same ones.
 
     Raises `TuneError` where not one request could be answered."""
-    losses: list[list[float]] = []
-    baselines: list[float] = []
+    found: list[_Compared] = []
     complete = True
-    for request in sweep.requests:
+    served = zip(*(sweep.served(one.candidate) for one in tried), strict=True)
+    for request, sent in zip(sweep.requests, served, strict=True):
+        bodies = [one.result.body if one.result else request.body for one in sent]
         try:
-            found = _losses(sweep, tried, asker, request)
+            compared = _compared(request, bodies, asker)
         except BudgetSpent:
             complete = False
             break
-        if found:
-            baselines.append(found[0])
-            losses.append(found[1])
+        if compared:
+            found.append(compared)
         step()
-    if not losses:
+    if not found:
         short = f"{asker.failed} answers did not come" if asker.failed else "--budget-usd is too little for one request"
         raise TuneError(f"no request was answered in full: {short}")
-    each = zip(tried, zip(*losses, strict=True), strict=True)
-    return Answered(tuple(_judged(one, lost) for one, lost in each), len(losses), fmean(baselines), complete)
+    same = [one.same for one in found if one.same is not None]
+    if same and not any(same):
+        raise TuneError("no two answers to the same original agree in anything: what is lost cannot be measured")
+    each = zip(tried, zip(*(one.losses for one in found), strict=True), strict=True)
+    judged = tuple(_judged(one, lost) for one, lost in each)
+    silent = sum(one.silent for one in found)
+    return Answered(judged, len(found), len(same), fmean(same) if same else None, silent, asker.failed, complete)
 
 
-def _losses(sweep: Sweep, tried: Sequence[Tried], asker: Asker, request: Recorded) -> tuple[float, list[float]] | None:
-    """How well two answers to the original agree, and how much less each candidate's; None where one is missing."""
-    results = [sweep.shortened(one.candidate, request)[0] for one in tried]
-    bodies = [result.body if result else request.body for result in results]
+def _compared(request: Recorded, bodies: Sequence[bytes], asker: Asker) -> _Compared | None:
+    """`bodies`: the request as each candidate sends it. None where an answer did not come."""
     changed = list(dict.fromkeys(body for body in bodies if body != request.body))
     if not changed:
-        return 1.0, [0.0] * len(tried)
-    answers = asker.answers([(request.body, 0), (request.body, 1), *((body, 0) for body in changed)])
-    one, two, *rest = answers
-    if one is None or two is None or None in rest:
+        return _Compared(None, [0.0] * len(bodies))
+    asked = asker.answers([(request.body, 0), (request.body, 1), *((body, 0) for body in changed)])
+    answers = [answer for answer in asked if answer is not None]
+    if len(answers) < len(asked):
         return None
-    same = agreement(one, two)
-    lost = {
-        body: same - (agreement(one, new) + agreement(two, new)) / 2
-        for body, new in zip(changed, rest, strict=True)
-        if new is not None
-    }
-    return same, [lost.get(body, 0.0) for body in bodies]
+    one, two, *rest = answers
+    same = partial(agreement, structured=wants_json(request.body))
+    lost = {body: worse(new, one, two, same) for body, new in zip(changed, rest, strict=True)}
+    return _Compared(same(one, two), [lost.get(body, 0.0) for body in bodies], sum(a.empty for a in answers))
 
 
 def _judged(one: Tried, lost: Sequence[float]) -> Tried:

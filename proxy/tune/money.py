@@ -1,8 +1,11 @@
 """What a shorter request saves, at the prices that its tokens were billed at."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.cachesafe import Market
+from proxy.economy import market
 from proxy.pricing import Price, price
 from proxy.savings import Usage
 from proxy.tune import TuneError
@@ -22,9 +25,11 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD for an input token of each request. `guessed`: how many of them have no usage that says what was cached."""
+    """USD for an input token of each request, and the market that its steps are settled in. `guessed`: how many of
+    them have no usage that says what was cached."""
 
     prices: tuple[float, ...]
+    markets: tuple[Market, ...]
     guessed: int
     usd_per_second: float
 
@@ -43,7 +48,8 @@ class Rates:
 def rates(requests: Sequence[Recorded], overrides: Mapping[str, Price], usd_per_second: float) -> Rates:
     """Removed tokens are taken to be cached, written to the cache and new in the shares of the whole request, as its
     usage says; where it does not, all are new. Raises `TuneError` where a model has no price."""
-    prices = []
+    prices, markets = [], []
+    shares = _shares(requests)
     for request in requests:
         found = price(request.model, overrides)
         if found is None:
@@ -52,8 +58,22 @@ def rates(requests: Sequence[Recorded], overrides: Mapping[str, Price], usd_per_
                 "or give a price in the [prices] of --config"
             )
         prices.append(blended(found, request.usage))
+        markets.append(market(found, shares[request.route, request.model], usd_per_second))
     guessed = sum(not _known(request.usage) for request in requests)
-    return Rates(tuple(prices), guessed, usd_per_second)
+    return Rates(tuple(prices), tuple(markets), guessed, usd_per_second)
+
+
+def _shares(requests: Sequence[Recorded]) -> dict[tuple[str, str], float]:
+    """Of the input that was billed for a model on a route, the share that was cached; 0 where nobody said."""
+    billed: Counter[tuple[str, str]] = Counter()
+    cached: Counter[tuple[str, str]] = Counter()
+    for request in requests:
+        place, usage = (request.route, request.model), request.usage
+        cached[place] += 0
+        if usage and usage.input and usage.cached is not None:
+            billed[place] += usage.input
+            cached[place] += min(usage.cached, usage.input)
+    return {place: tokens / max(1, billed[place]) for place, tokens in cached.items()}
 
 
 def blended(of: Price, usage: Usage | None) -> float:

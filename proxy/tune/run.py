@@ -18,7 +18,7 @@ from proxy.tune.frontier import choose, frontier
 from proxy.tune.money import rates
 from proxy.tune.options import Options
 from proxy.tune.search import Search, Step
-from proxy.tune.shown import check_out, check_plot, plot, policy, show
+from proxy.tune.shown import check_files, plot, policy, show
 from proxy.tune.sweep import Sweep, Tried
 from proxy.tune.traffic import Traffic, read
 
@@ -29,9 +29,7 @@ _ALWAYS = ("off", "safe", "balanced", "aggressive", "lexical")
 
 def tune(options: Options, settings: Settings) -> None:
     """Prints the table, draws the picture, writes the policy. Raises `TuneError`, with nothing written."""
-    check_out(options.out)
-    if options.plot is not None:
-        check_plot()
+    check_files(options)
     key = _key(options)
     prices = parse_overrides(settings.prices, [])
     traffic = read(options.traffic, options.requests, options.model)
@@ -59,9 +57,9 @@ def tune(options: Options, settings: Settings) -> None:
     block = policy(chosen, answered.requests if answered else len(traffic.requests), measure)
     for note in (*_notes(traffic, cost.guessed, search), *_quality(options, answered, chosen)):
         print(f"* {note}")
+    options.out.write_text(block, "utf-8")
     if options.plot is not None:
         plot(tried, chosen, measure, options.plot)
-    options.out.write_text(block, "utf-8")
     print(f'\n{options.out}: to be used with policy = "tuned" in a [[route]]\n\n{block}', end="")
 
 
@@ -77,6 +75,10 @@ def _key(options: Options) -> str | None:
     key = os.environ.get(options.key_env, "").strip()
     if not key:
         raise TuneError(f"--key-env: the environment variable {options.key_env} is empty")
+    if not (key.isascii() and key.isprintable()):
+        raise TuneError(
+            f"--key-env: {options.key_env} holds characters that no key has: only printable ASCII can be sent"
+        )
     return key
 
 
@@ -101,6 +103,10 @@ def _notes(traffic: Traffic, guessed: int, search: Search) -> Iterator[str]:
         yield f"{guessed:,} have no usage that says what was cached: their tokens count at the price of uncached input"
     if estimated := sum(request.examined.estimated for request in traffic.requests):
         yield f"{estimated:,} were counted by another model's tokenizer: their tokens are estimates"
+    if used + traffic.unreadable < traffic.found:
+        yield "texts that come again outside of the drawn stretches were not seen, and serving leaves such whole"
+    if late := [f"{one.candidate.name} {one.late:,}" for one in search.tried if one.late]:
+        yield f"past the deadline of [compression], so counted as sent whole, were of {used:,}: {'; '.join(late)}"
     if search.late:
         yield "the time was over before all policies were tried: give more --seconds or fewer --requests"
     yield from (f"not tried: {why}" for why in search.missing)
@@ -113,10 +119,18 @@ def _quality(options: Options, answered: Answered | None, chosen: Tried) -> Iter
             "question, and of rare words, is still there; --upstream measures answers"
         )
         return
-    yield (
-        f'"{ANSWERS}": 1 less what answers lose against the {answered.baseline:.3f} by which two answers to the same '
-        f"original agree, over {answered.requests:,} requests"
-    )
+    if answered.baseline is None:
+        yield f'"{ANSWERS}": nobody was asked, since no policy changes any of the {answered.requests:,} requests'
+    else:
+        yield (
+            f'"{ANSWERS}": 1 less what answers lose over {answered.requests:,} requests; no policy changes '
+            f"{answered.requests - answered.asked:,} of them, and of the other {answered.asked:,} two answers to the "
+            f"same original agree by {answered.baseline:.3f}"
+        )
+    if answered.silent:
+        yield f"{answered.silent:,} answers were empty or refusals, which agree with nothing"
+    if answered.failed:
+        yield f"{answered.failed:,} answers did not come: their requests are left out"
     yield f"answers, which cost money, are kept in {options.answers}: delete it when you are done"
     if chosen.spread is not None and chosen.quality - chosen.spread < options.quality:
         yield f"the interval of the chosen one reaches below {options.quality:g}: more requests would tell"

@@ -1,5 +1,6 @@
 """What a run found: as a table, as a picture, and as the policy that was chosen."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.table import Table
 from proxy.tune import TuneError
 from proxy.tune.candidates import as_toml
 from proxy.tune.frontier import frontier
+from proxy.tune.options import Options
 from proxy.tune.sweep import Tried
 
 NAME = "tuned"
@@ -43,21 +45,33 @@ def policy(chosen: Tried, requests: int, measure: str) -> str:
     return "\n".join((*known, as_toml(NAME, chosen.candidate.table)))
 
 
-def check_out(path: Path) -> None:
-    """Raises `TuneError` where something that this command did not write would be lost, or nothing can be written."""
+def check_files(options: Options) -> None:
+    """Raises `TuneError` where something that this command did not write would be lost, or cannot be written."""
+    _check(options.out, WRITTEN, "not written by this command, so it stays; name another file with --out")
+    written = [options.out]
+    if options.plot is not None:
+        if find_spec("matplotlib") is None:
+            raise TuneError("--plot needs matplotlib: pip install 'laconic[plot]'")
+        _check(options.plot, "<?xml", "no picture, so it stays; name another file with --plot")
+        written.append(options.plot)
+    if options.upstream is not None:
+        written.append(options.answers)
+    places = [path.resolve() for path in (*options.traffic, *written)]
+    if twice := next((path for path in written if places.count(path.resolve()) > 1), None):
+        raise TuneError(f"{twice}: would be written over by another file of this run; name others")
+
+
+def _check(path: Path, begins: str, otherwise: str) -> None:
     try:
-        if path.exists() and not path.read_bytes().startswith(WRITTEN.encode()):
-            raise TuneError(f"{path}: not written by this command, so it stays; name another file with --out")
+        if path.exists() and not path.read_bytes().startswith(begins.encode()):
+            raise TuneError(f"{path}: {otherwise}")
     except OSError as error:
         raise TuneError(f"{path}: {error.strerror}") from None
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise TuneError(f"{path}: there is no such folder")
-
-
-def check_plot() -> None:
-    """Raises `TuneError` where nothing can be drawn."""
-    if find_spec("matplotlib") is None:
-        raise TuneError("--plot needs matplotlib: pip install 'laconic[plot]'")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise TuneError(f"{path}: may not be written")
 
 
 def plot(tried: Sequence[Tried], chosen: Tried, measure: str, path: Path) -> None:
