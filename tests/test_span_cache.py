@@ -12,7 +12,7 @@ import pytest
 from conftest import Register
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import PASSAGES, RULES, system, user
+from layouts import PASSAGES, RULES, TOOLS, system, user
 from provider import Provider
 from raw import Header, ask, chat, request
 
@@ -184,7 +184,7 @@ def conversation() -> Iterator[bytes]:
     messages: list[dict[str, Any]] = [system(RULES)]
     for n, (passage, question) in enumerate(TURNS):
         messages.append(user(f"Context:\n{passage}\n\nQuestion: {question}"))
-        yield json.dumps({"model": "gpt-4o", "messages": messages}).encode()
+        yield json.dumps({"model": "gpt-4o", "messages": messages, "tools": TOOLS}).encode()
         messages.append({"role": "assistant", "content": f"{PASSAGES[n - 1]}\n\n{passage}"})
 
 
