@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from policies.base import Policy
 from policies.presets import lowered
@@ -25,8 +25,7 @@ from proxy.asgi import Send
 from proxy.guard.answers import PACKED, Answer, read_answer
 from proxy.guard.asking import Asker, Original, original, read
 from proxy.guard.book import Book, Sample
-from proxy.guard.compare import agreement, wants_json, worse
-from proxy.guard.meaning import Meaning
+from proxy.guard.compare import Likeness, agreement, wants_json, worse
 from proxy.guard.originals import Request
 from proxy.guard.state import FLOORS, OFF, Seen, State, named, standing, terms_of
 from proxy.guard.store import Store
@@ -37,6 +36,9 @@ from proxy.override import asked
 from proxy.pricing import Price
 from proxy.savings import Measured, Outcome
 from proxy.settings import Settings
+
+if TYPE_CHECKING:
+    from proxy.guard.meaning import Meaning
 
 T = TypeVar("T")
 
@@ -66,7 +68,7 @@ class Guard:
         self._read: tuple[Settings | None, dict[str, str]] = (None, {})  # what is tested on each route of the settings
         self._take(store.load())
         self._asker = Asker()
-        self._meaning = Meaning()
+        self._meaning: Meaning | None = None
         self._thread = ThreadPoolExecutor(1, "laconic-guard")
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
@@ -249,11 +251,18 @@ class Guard:
         """In the guard's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    def _likeness(self, texts: list[str]) -> Likeness:
+        if self._meaning is None:
+            from proxy.guard.meaning import Meaning  # the encoder and its libraries, for those who use a guard
+
+            self._meaning = Meaning()
+        return self._meaning.likeness(texts)
+
     def _seen(self, sample: Sample, answer: Answer, both: tuple[Answer, Answer] | None) -> Seen | None:
         if both is None:
             return None
         structured = wants_json(sample.request.body)
         texts = [one.text for one in (answer, *both) if not one.calls]
-        likeness = self._meaning.likeness(texts) if len(texts) == 3 and not structured else None
+        likeness = self._likeness(texts) if len(texts) == 3 and not structured else None
         same = partial(agreement, structured=structured, likeness=likeness)
         return Seen(worse(answer, *both, same), same(*both))
