@@ -170,7 +170,7 @@ def conversation(random: Random, name: str) -> Messages:
     what makes its beginning its own."""
     documents = "\n\n".join(f"[{n}] {text}" for n, text in enumerate(random.sample(SHORT, 2), 1))
     chat = [system(name + (f"{RULES}\n\n# Documents\n\n{documents}" if random.random() < 0.5 else RULES))]
-    for _ in range(random.randint(2, 4)):
+    for _ in range(random.choice((2, 2, 3, 4))):
         form = random.choice(("{q}", "Context:\n{c}\n\nQuestion: {q}", "<context>\n{c}\n</context>\n\n{q}"))
         chat.append(user(form.format(c=random.choice((documents, *SHORT)), q=random.choice(QUESTIONS))))
         for _ in range(random.choice((0, 0, 1, 2))):
