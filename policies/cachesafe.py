@@ -34,7 +34,7 @@ class Form(IntEnum):
 
     SHORT = 1
     WHOLE = 2  # by decision
-    MISSED = 3  # for another reason: a deadline, an audit
+    MISSED = 3  # for another reason: a deadline, a model that was not there
 
 
 @dataclass(frozen=True, slots=True)
