@@ -7,7 +7,7 @@ from proxy.endpoints import Gateway, Parts
 from proxy.pages import Health, Metrics, Readiness
 from proxy.pipeline import Pipeline
 from proxy.savings import Measured, Meter, Money, Usage
-from proxy.settings import Settings
+from proxy.settings import Limits, Settings
 from proxy.transport import Transport
 
 Endpoint = Gateway | Health | Metrics | Readiness
@@ -31,6 +31,11 @@ class App:
             await self._own.get(scope["path"], self._gateway)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
+
+    @property
+    def limits(self) -> Limits:
+        """What holds for a connection that is opened now."""
+        return self._parts.current().limits
 
     def drain(self) -> None:
         self._draining = True

@@ -5,8 +5,10 @@ LaconicError
 |   +-- AmbiguousRequest     400  two readers could understand the request differently
 |   +-- NoRoute              404  no configured route takes it
 |   +-- BodyStalled          408  the client stopped sending
+|   +-- HeadersStalled       408
 |   +-- BodyTooLarge         413
 |   +-- HeadersTooLarge      431
+|   +-- TooManyConnections   503  open at once
 +-- UpstreamError
 |   +-- UpstreamUnreachable  502  no connection could be made
 |   +-- UpstreamBroken       502  it broke off, or its answer was not HTTP
@@ -22,10 +24,12 @@ import msgspec
 
 
 class LaconicError(Exception):
-    """Carries its HTTP status and the `code` of an error body in OpenAI's shape."""
+    """Carries its HTTP status and the `code` of an error body in OpenAI's shape. `retry_after`: seconds until it is
+    worth trying again, None where nobody can say."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    retry_after: int | None = None
 
     def body(self) -> bytes:
         """`{"error": {"message", "type", "param", "code"}}`; the type tells it from the provider's own errors."""
@@ -53,6 +57,11 @@ class BodyStalled(Refused):
     code = "body_stalled"
 
 
+class HeadersStalled(Refused):
+    status = 408
+    code = "headers_stalled"
+
+
 class BodyTooLarge(Refused):
     status = 413
     code = "body_too_large"
@@ -61,6 +70,12 @@ class BodyTooLarge(Refused):
 class HeadersTooLarge(Refused):
     status = 431
     code = "headers_too_large"
+
+
+class TooManyConnections(Refused):
+    status = 503
+    code = "too_many_connections"
+    retry_after = 1
 
 
 class UpstreamError(LaconicError):

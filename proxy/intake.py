@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from time import monotonic
 
 import httpx
 
@@ -14,6 +15,8 @@ ONCE = frozenset((b"content-length", b"host", b"authorization", b"transfer-encod
 SENSITIVE = ONCE | {b"connection", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"}
 """Written with underscores, some servers take them for the real ones."""
 HEADER_OVERHEAD = 4  # ": " and the line end
+SLOWEST = 1000
+"""Bytes a second. Who sends less for long holds a connection for the sake of holding it."""
 
 
 def check(headers: Sequence[Header], path: bytes, limits: Limits) -> int | None:
@@ -60,13 +63,14 @@ class Client(httpx.AsyncByteStream):
     """Reads the body of one request, then watches for its client to leave.
 
     Iterated, it is the body as a stream that holds one chunk at a time; `whole` is the body in one piece. Both raise
-    `BodyTooLarge`, `BodyStalled` when no byte comes for too long, and `ClientLeft`.
+    `BodyTooLarge`, `BodyStalled` when no byte comes for too long or they drip in, and `ClientLeft`.
     """
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive = receive
         self._limits = limits
         self._room = limits.body_bytes
+        self._waited = 0.0
         self._first: bytes | None = None
         self._more = True
         self._task = asyncio.current_task()
@@ -101,11 +105,15 @@ class Client(httpx.AsyncByteStream):
             self._watcher = None  # or else a cycle: the task's exception holds this object
 
     async def _next(self) -> bytes:
+        idle = self._limits.body_idle_seconds
+        began = monotonic()
+        owed = self._waited - (self._limits.body_bytes - self._room) / SLOWEST  # seconds behind that pace
         try:
-            async with asyncio.timeout(self._limits.body_idle_seconds):
+            async with asyncio.timeout(idle - max(owed, 0.0)):
                 message = await self._receive()
         except TimeoutError:
-            raise BodyStalled(f"no byte of the body for {self._limits.body_idle_seconds:g} s") from None
+            raise BodyStalled(f"the body stopped, or dripped in, for {idle:g} s") from None
+        self._waited += monotonic() - began  # not the time that the upstream took to take what came
         if message["type"] == "http.disconnect":
             self.left = True
             raise ClientLeft("the client left")

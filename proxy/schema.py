@@ -26,8 +26,17 @@ class ServerTable(Struct):
     drain_seconds: Annotated[Seconds, Meta(description="how long running requests may go on after SIGTERM")] = (
         _LIMITS.drain_seconds
     )
-    body_idle_seconds: Annotated[Seconds, Meta(description="the longest a client may pause inside a body")] = (
-        _LIMITS.body_idle_seconds
+    head_seconds: Annotated[Seconds, Meta(description="the longest a client may take to send the headers")] = (
+        _LIMITS.head_seconds
+    )
+    body_idle_seconds: Annotated[
+        Seconds, Meta(description="the longest a client may pause inside a body, or fall behind 1,000 bytes a second")
+    ] = _LIMITS.body_idle_seconds
+    unread_seconds: Annotated[
+        Seconds, Meta(description="the longest a client may leave what it was sent unread; then the connection is cut")
+    ] = _LIMITS.unread_seconds
+    max_connections: Annotated[Amount, Meta(description="more connections at once are refused with 503")] = (
+        _LIMITS.connections
     )
     max_body_mb: Annotated[Amount, Meta(description="larger request bodies are refused, in MiB")] = (
         _LIMITS.body_bytes // 2**20

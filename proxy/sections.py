@@ -54,7 +54,10 @@ class Sections:
             body_bytes=server.max_body_mb * 2**20,
             header_bytes=server.max_header_kb * 2**10,
             headers=server.max_headers,
+            connections=server.max_connections,
+            head_seconds=server.head_seconds,
             body_idle_seconds=server.body_idle_seconds,
+            unread_seconds=server.unread_seconds,
             drain_seconds=server.drain_seconds,
         )
         parse_overrides(file.prices, self._complaints)

@@ -9,55 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.app import App
-from proxy.errors import AmbiguousRequest, HeadersTooLarge, LaconicError
+from proxy.protocol import KEEP_ALIVE_SECONDS, Protocol, take_room
 from proxy.settings import Limits
 
 BACKLOG = 2048
 START_SECONDS = 10
-KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
-HEAD_BOUND = 1024 * 1024
-"""Bytes of headers that are read at all; the configured limit is checked once they are complete."""
 GC_THRESHOLDS = 20_000, 50, 1000
 """A prompt of 2 MB makes a million small tuples, which reference counting takes away again. At the usual thresholds the
 collector walks all of them, again and again, and holds the interpreter for up to 130 ms each time."""
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, with a bound on headers that do not end, and errors in OpenAI's shape."""
-
-    head_bytes = 0
-    in_head = False
-
-    def on_message_begin(self) -> None:
-        self.head_bytes = 0
-        self.in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self.in_head = False
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.in_head:
-            self.head_bytes += len(data)
-            if self.head_bytes > HEAD_BOUND and not self.transport.is_closing():
-                self._refuse(HeadersTooLarge(f"the headers take more than {HEAD_BOUND} bytes"))
-
-    def send_400_response(self, msg: str) -> None:
-        del msg
-        self._refuse(AmbiguousRequest("the request is not well-formed HTTP/1.1"))
-
-    def _refuse(self, error: LaconicError) -> None:
-        body = error.body()
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self.transport.write(STATUS_LINE[error.status] + head + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -113,6 +74,7 @@ class Server(uvicorn.Server):
 def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[], object] | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then up to `limits.drain_seconds` longer for what is open. `reload` is called, in
     a thread, for each SIGHUP."""
+    take_room()
     gc.collect()
     gc.freeze()  # modules and tables stay; looking at them again and again would stall requests for 20 ms
     gc.set_threshold(*GC_THRESHOLDS)

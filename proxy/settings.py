@@ -24,7 +24,10 @@ class Limits:
     body_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 64 * 1024
     headers: int = 200
+    connections: int = 10_000
+    head_seconds: float = 30.0  # the longest a client may take for its headers
     body_idle_seconds: float = 60.0  # the longest a client may pause while it sends a body
+    unread_seconds: float = 300.0  # the longest a client may leave what it was sent unread
     drain_seconds: float = 30.0
 
 

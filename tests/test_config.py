@@ -82,7 +82,7 @@ def test_a_file_says_everything(file: Path) -> None:
     """
     found = settings(file, text, MINE="sk-mine\n")
     assert found.routes == (Route("all", "mine", "p", "/rag", "gpt-*", ("X-Team", "a*"), HASH),)
-    assert found.limits == Limits(3 * 2**20, 4 * 2**10, 5, 2.0, 1.5)
+    assert found.limits == Limits(3 * 2**20, 4 * 2**10, 5, body_idle_seconds=2.0, drain_seconds=1.5)
     assert found.compression == Compression(6.0, 7, 8)
     assert (found.host, found.port) == ("::1", 0)
     assert found.ledger == str(file.parent / "kept/here.sqlite3"), "beside the file that names it"

@@ -1,7 +1,9 @@
 """The server as a process: signals, malformed requests, bounded memory."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,8 @@ import pytest
 from conftest import Service
 from provider import END, Provider, chunk, delta, event, stream_head, whole
 from raw import chat, connected, flood, more, read_all, read_head, request
+
+from proxy.settings import Limits
 
 SCRIPT = """
 import sys
@@ -199,3 +203,104 @@ def test_requests_sent_in_one_go_are_answered_in_order(service: Service, fake: P
         sock.sendall(request("GET", "/v1/first") + request("GET", "/v1/second", b"", (b"connection", b"close")))
         answer = read_all(sock)
     assert answer.index(b'{"path": "/v1/first"}') < answer.index(b'{"path": "/v1/second"}')
+
+
+# Who holds a connection without using it
+
+QUICK = Limits(head_seconds=0.2, body_idle_seconds=0.2, unread_seconds=0.3)
+
+
+def test_headers_that_drip_in_are_not_waited_for(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(b"POST /v1/models HTTP/1.1\r\n")
+        for _ in range(100):
+            sock.sendall(b"x: y\r\n")
+            time.sleep(0.02)
+            if answered(sock):
+                break
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"code":"headers_stalled"' in answer
+    assert fake.connections == 0
+
+
+def test_empty_lines_between_requests_keep_no_connection_open(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(request("GET", "/v1/models"))
+        assert read_head(sock).startswith(b"HTTP/1.1 200")
+        for _ in range(100):
+            sock.sendall(b"\r\n")
+            time.sleep(0.02)
+            if answered(sock):
+                break
+        assert sock.recv(1) == b""
+
+
+def test_a_body_that_drips_in_is_not_waited_for(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(request("POST", "/v1/chat/completions", b"", (b"content-length", b"1000")))
+        for _ in range(100):
+            sock.sendall(b" ")
+            time.sleep(0.02)
+            if answered(sock):
+                break
+        assert read_all(sock).startswith(b"HTTP/1.1 408")
+    assert fake.requests == []
+
+
+def test_a_request_that_begins_while_an_answer_streams_does_not_cut_the_answer(
+    service: Service, fake: Provider
+) -> None:
+    fake.script(stream_head() + event(delta("hello")), 0.5, event(delta("there")) + END)
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(chat(b"{}") + b"GET /v1/models HTTP/1.1\r\n")
+        answer = read_all(sock)
+    assert answer.count(b"data: ") == 2
+    assert answer.index(END) < answer.index(b"HTTP/1.1 408")
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_its_upstream_cancelled(service: Service, fake: Provider) -> None:
+    fake.script(whole(bytes(100_000_000)))
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(chat(b"{}"))
+        read_head(sock)
+        fake.wait_for(open=0)
+    assert service.told.one().error == "client_left"
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(service: Service, fake: Provider) -> None:
+    size = 12_000_000
+    fake.script(whole(bytes(size)))
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(chat(b"{}"))
+        read = len(read_head(sock).partition(b"\r\n\r\n")[2])
+        while read < size:
+            read += len(more(sock))
+            time.sleep(0.002)
+    assert read == size
+
+
+def test_connections_beyond_the_limit_are_refused_and_room_is_made_again(service: Service, fake: Provider) -> None:
+    url = service.start(fake.url, limits=Limits(connections=2))
+    with connected(url) as first, connected(url) as second:
+        for sock in (first, second):
+            sock.sendall(request("GET", "/v1/models"))
+            assert read_head(sock).startswith(b"HTTP/1.1 200")
+        with connected(url) as third:
+            answer = read_all(third)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1\r\n" in answer
+    deadline = time.monotonic() + 5
+    while b"HTTP/1.1 200" not in once(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def once(url: str) -> bytes:
+    with connected(url) as sock:
+        sock.sendall(request("GET", "/v1/models", b"", (b"connection", b"close")))
+        return read_all(sock)
+
+
+def answered(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])

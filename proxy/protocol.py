@@ -1,0 +1,128 @@
+"""The client's side of a connection: uvicorn's protocol with time limits of its own.
+
+uvicorn waits for ever for a request that was never sent, for headers that do not end and for a client that does not
+read its answer. Here each has a limit, so that whoever holds connections open gives them back. Pauses inside a body are
+`proxy.intake`'s matter.
+"""
+
+import asyncio
+import resource
+from typing import cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from proxy.app import App
+from proxy.errors import AmbiguousRequest, HeadersStalled, HeadersTooLarge, LaconicError, TooManyConnections
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
+
+
+SPARE_FILES = 100
+"""Open files that are no connections: libraries, the ledger, models, the loop's own."""
+
+
+def take_room() -> None:
+    """Takes all the open files that may be had, where a lower limit is set for programs that cannot deal with more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def room() -> int:
+    """How many connections can be served at once, each with one to an upstream."""
+    return max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES) // 2, 1)
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's `timeout_keep_alive_task` is the one timer of a connection that owes us a request. It cancels it with
+    every byte that comes and sets it after each answer."""
+
+    head_bytes = 0
+    in_head = False
+    head_until: float | None = None  # by the loop's clock; kept while bytes drip in
+    unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self.limits = cast(App, self.app).limits
+        most = min(self.limits.connections, room())
+        if len(self.connections) > most:
+            self._refuse(TooManyConnections(f"more than {most} connections are open"))
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(KEEP_ALIVE_SECONDS, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._forget_unread()
+
+    def on_message_begin(self) -> None:
+        self.head_bytes = 0
+        self.in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        self.head_until = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        self.head_bytes += len(data) if self.in_head else 0  # else there may be the rest of a body before the head
+        super().data_received(data)
+        if self.transport.is_closing() or not (self.in_head or self._owed):
+            return
+        if self.head_bytes > self.limits.header_bytes:
+            self._refuse(HeadersTooLarge(f"the headers take more than {self.limits.header_bytes} bytes"))
+            return
+        self._hurry()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.in_head and not self.transport.is_closing():
+            self._hurry()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self._owed:  # the answer to an earlier request is on its way; what follows it waits its turn
+            return
+        if self.in_head and not self.transport.is_closing():
+            self._refuse(HeadersStalled(f"the headers were not complete after {self.limits.head_seconds:g} s"))
+        super().timeout_keep_alive_handler()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._forget_unread()
+        self.unread = self.loop.call_later(self.limits.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_unread()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg
+        self._refuse(AmbiguousRequest("the request is not well-formed HTTP/1.1"))
+
+    @property
+    def _owed(self) -> bool:
+        """Whether the client has all its answers, and the next step is its own."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _hurry(self) -> None:
+        """What has been begun is to be complete soon, however many bytes come in between."""
+        if self.head_until is None:
+            self.head_until = self.loop.time() + self.limits.head_seconds
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_at(self.head_until, self.timeout_keep_alive_handler)
+
+    def _refuse(self, error: LaconicError) -> None:
+        body = error.body()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
+        if error.retry_after is not None:
+            head += b"retry-after: %d\r\n" % error.retry_after
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+        self.transport.close()
+
+    def _forget_unread(self) -> None:
+        if self.unread is not None:
+            self.unread.cancel()
+            self.unread = None
