@@ -9,12 +9,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from time import monotonic
 from typing import Any, TypeVar, TypeVarTuple
 
 from compressors.base import CompressionError, Overloaded
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
+
+_NEW = 0.2  # the weight of the job that ended last
 
 
 class Worker:
@@ -30,6 +33,8 @@ class Worker:
         self._started = 0
         self._busy = 0
         self._closed = False
+        self._typical = 0.0  # seconds that jobs took of late
+        self._begun = 0.0  # when the youngest job began
 
     def submit(self, work: Callable[[*Args], T], *args: *Args) -> "Future[T]":
         """The result to come of `work(*args)`. Cancelling it while it waits gives its place back.
@@ -50,6 +55,17 @@ class Worker:
             self._changed.notify()
         return future
 
+    def seconds(self) -> float:
+        """How long a job that is submitted now would take until its end, judged by those that ended of late; 0 where a
+        thread is free. Where all threads hang, as long as the youngest of them has, at least."""
+        with self._changed:
+            self._drop_cancelled()
+            ahead = self._busy + len(self._waiting) + 1 - self._threads
+            if ahead <= 0:
+                return 0.0
+            each = max(self._typical, monotonic() - self._begun if self._busy else 0.0)
+            return each * (1 + ahead / self._threads)
+
     def close(self) -> None:
         """Cancels what waits and ends each thread with its job; returns at once."""
         with self._changed:
@@ -64,10 +80,12 @@ class Worker:
 
     def _serve(self) -> None:
         while run := self._next():
+            began = monotonic()
             run()
             del run  # a result that nobody holds any more must not live until the next job
             with self._changed:
                 self._busy -= 1
+                self._typical += _NEW * (monotonic() - began - self._typical)
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
@@ -76,6 +94,7 @@ class Worker:
                     future, run = self._waiting.popleft()
                     if future.set_running_or_notify_cancel():
                         self._busy += 1
+                        self._begun = monotonic()
                         return run
                 if self._closed:
                     return None

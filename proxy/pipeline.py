@@ -92,6 +92,8 @@ class Pipeline:
         seen = Seen(self._recognised, policy.mode.encode() + asked.tenant, partial(self._market, asked.route))
         try:
             until = monotonic() + self.deadline
+            if self._worker.seconds() > self.deadline:
+                raise Overloaded("it would not be done in time")
             work = self._worker.submit(self._story, body, policy, stages, replace(asked, until=until), seen)
             async with asyncio.timeout(self.deadline) as deadline:
                 prepared = await asyncio.wrap_future(work)

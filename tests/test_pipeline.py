@@ -280,3 +280,32 @@ def test_an_unknown_compressor_fails_open() -> None:
             pipeline.close()
 
     assert asyncio.run(run()).measured.reason == "error: UnknownCompressor"
+
+
+def test_what_would_not_be_done_in_time_goes_on_without_waiting() -> None:
+    release = threading.Event()
+
+    def slow(task: Task) -> Kept:
+        release.wait(10)
+        return half(task)
+
+    async def run() -> tuple[Prepared, float, list[asyncio.Task[Prepared]]]:
+        pipeline = Pipeline(Compression(deadline_ms=5000, workers=1, queue=64), lambda _: Doing(slow))
+        pipeline._worker._typical = 2.0  # as if jobs had taken two seconds each of late
+        try:
+            earlier = [asyncio.create_task(pipeline.prepare(BODY, Everything())) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+            late = await pipeline.prepare(BODY, Everything())
+            took = time.monotonic() - began
+            release.set()
+            await asyncio.gather(*earlier)
+            return late, took, earlier
+        finally:
+            release.set()
+            pipeline.close()
+
+    late, took, earlier = asyncio.run(run())
+    assert (late.body, late.measured.reason) == (BODY, "overloaded")
+    assert took < 4, "it was not left to wait"
+    assert [task.result().measured.outcome for task in earlier] == [Outcome.COMPRESSED] * 2

@@ -5,6 +5,7 @@ import concurrent.futures
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -79,6 +80,22 @@ def test_a_cancelled_job_gives_its_place_back_and_never_runs(gate: Gate) -> None
     gate.open.set()
     assert after.result(10) == 1
     assert not ran.is_set()
+    worker.close()
+
+
+def test_how_long_a_job_would_take_is_told_by_those_before_it(gate: Gate) -> None:
+    worker = Worker(threads=2, queue=8)
+    assert worker.seconds() == 0
+    jobs = [worker.submit(gate.job, 1)]
+    gate.entered.acquire()
+    assert worker.seconds() == 0, "a thread is free"
+    jobs += [worker.submit(gate.job, n) for n in range(3)]
+    gate.entered.acquire()
+    time.sleep(0.1)
+    assert worker.seconds() >= 0.1 * (1 + 3 / 2), "both hang, two wait before it"
+    gate.open.set()
+    for job in jobs:
+        job.result(10)
     worker.close()
 
 
