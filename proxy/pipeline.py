@@ -120,7 +120,8 @@ class Pipeline:
         spent = (perf_counter() - started) * 1000
         failed = Measured(outcome, reason, peek(body).model, stages=(("failed", spent),))
         failed = self._placed(failed, policy, stages, asked)
-        _remember(seen, failed)
+        if outcome is Outcome.FAILED_OPEN and failed.arm != BYPASS:
+            seen.failed(body)
         return Prepared(body, failed)
 
     def _story(self, body: bytes, policy: Policy, stages: Stages, asked: Asked, seen: Seen) -> Prepared:

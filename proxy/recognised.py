@@ -1,7 +1,8 @@
 """What was seen of the texts of a request before: how each first left, and whether other questions bring it too.
 
-Three kinds of entries in a `Sketch`, none of which holds text. A *form*: this text behind this beginning of a
-conversation, for this question, left short or whole; it holds for every later turn. A *text*: this text behind this
+Four kinds of entries in a `Sketch`, none of which holds text. A *form*: this text behind this beginning of a
+conversation, for this question, left short or whole; it holds for every later turn. A *message* that left whole since
+nobody had time to look into it; so does what is in it later. A *text*: this text behind this
 beginning was asked something lately. An *application*: of the texts that came with this system prompt, so many were
 new, so many came again for another question, and so many in later turns; from its habits follows what is done with a
 text that is new.
@@ -9,6 +10,7 @@ text that is new.
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
@@ -20,6 +22,7 @@ from proxy.pace import Pace
 from proxy.pricing import name
 from proxy.shorten import Examined
 from proxy.sketch import Entry, Sketch
+from proxy.wire import ChatRequest, Field, UnknownShape, parse
 
 WARM = 15 * 60
 """Seconds for which providers keep a prefix that nobody uses, roughly: 5 to 10 minutes by default, up to hours."""
@@ -29,6 +32,8 @@ text is shortened all the same. Texts of so many tokens are more often a documen
 that were found for one question: these are watched until about nine came that were new."""
 TOOLS = 1024
 """Tokens that tools are taken to have: they stand before all messages, and nobody counts them here."""
+UNREAD = 256 * 1024
+"""Bytes of a body that is read on the event loop, in some milliseconds, where nobody else had time to."""
 _APP = 256  # characters of the first instruction that tell one application from another
 _MOST = 64  # texts of an application, then its counts are halved: what it does may change
 
@@ -74,12 +79,20 @@ class Recognised:
             prefix = reading.prefix(step)
             form = self._digest(b"form", whose, model, prefix, step.question)
             text = self._digest(b"text", whose, model, request.cache_key, prefix)
+            unread = self._digest(b"unread", whose, reading.through(step))
             kind = self._digest(b"kind", whose, model, request.cache_key, first.role, first.kind)
             app = self._sketch.digest(kind, _bytes(instruction))
             shareable = step.recognise and not reading.asked_before(step)
-            sight = self._sight(step, reading, (form, text, app, kind), shareable)
+            sight = self._sight(step, reading, (form, unread, text, app, kind), shareable)
             looked.append(Looked(step, sight, form, text, (app, kind), shareable))
         return tuple(looked)
+
+    def unread(self, request: ChatRequest, whose: bytes) -> None:
+        """All of it left whole, unexamined. What was decided in earlier turns still holds."""
+        total = blake2b(digest_size=16)
+        for field in request.fields:
+            total.update(_said(field))
+            self._sketch.put(self._digest(b"unread", whose, total.digest()), Form.MISSED)
 
     def left(self, one: Looked, form: Form) -> None:
         if lossy(one.step.budget) or form is not Form.SHORT or one.sight.form:  # a lossless step is taken anyway
@@ -105,9 +118,10 @@ class Recognised:
                 self._sketch.put(_turns(app), 0, later)
 
     def _sight(self, step: Step, reading: "_Reading", keys: tuple[bytes, ...], shareable: bool) -> Sight:
-        form, text = (self._sketch.get(key) for key in keys[:2])
+        form, unread, text = (self._sketch.get(key) for key in keys[:3])
+        form = form or unread
         first = reading.examined.segments[step.segments[0]]
-        others, later, at_most = self._habits(keys[2:], reading.size(step)) if shareable else (0.0, 0.0, 0.0)
+        others, later, at_most = self._habits(keys[3:], reading.size(step)) if shareable else (0.0, 0.0, 0.0)
         answered = first.message < reading.answered
         just_now = shareable and not (form or answered) and text is not None and self._sketch.age(text) < WARM
         return Sight(
@@ -147,8 +161,10 @@ class Seen:
         self._looked: tuple[Looked, ...] = ()
         self._segments: Sequence[Segment] = ()
         self._taken: frozenset[Step] = frozenset()
+        self._settled = False
 
     def settle(self, examined: Examined, plan: Plan) -> Plan:
+        self._settled = True
         self._looked = self._recognised.look(examined, plan, self._whose)
         sights = {one.step: one.sight for one in self._looked}
         settled = settle(plan, examined.segments, sights, self._market(examined.request.model))
@@ -162,6 +178,14 @@ class Seen:
             self._recognised.left(one, short if one.step in self._taken else Form.WHOLE)
         for one in {one.apps: one for one in reversed(self._looked) if one.shareable}.values():  # the first of each
             self._recognised.count(one, self._segments[one.step.segments[0]])
+
+    def failed(self, body: bytes) -> None:
+        """It goes as it came, looked at or not. Quick: it is the event loop that waits."""
+        if self._settled:
+            self.left(False)
+        elif len(body) <= UNREAD:
+            with suppress(UnknownShape):
+                self._recognised.unread(parse(body), self._whose)
 
 
 class _Reading:
@@ -183,10 +207,16 @@ class _Reading:
     def prefix(self, step: Step) -> bytes:
         """A digest of all texts up to the end of the step."""
         for field in self._fields[self._field : step.field]:
-            self._total.update(b"%d:" % len(field.text) + _bytes(field.role + field.text))
+            self._total.update(_said(field))
         self._field = max(self._field, step.field)
         here = self._total.copy()
         here.update(_bytes(self._fields[step.field].role + self._fields[step.field].text[: step.end]))
+        return here.digest()
+
+    def through(self, step: Step) -> bytes:
+        """A digest of all texts up to the end of the one that the step is in. After `prefix`."""
+        here = self._total.copy()
+        here.update(_said(self._fields[step.field]))
         return here.digest()
 
     def before(self, step: Step) -> int:
@@ -215,6 +245,10 @@ class _Reading:
             self._asked[question] = next(found, len(self._fields))
         first = self._asked[question]
         return first < step.field or (first == step.field and question in self._fields[first].text[: step.start])
+
+
+def _said(field: Field) -> bytes:
+    return b"%d:" % len(field.text) + _bytes(field.role + field.text)
 
 
 def _turns(app: bytes) -> bytes:

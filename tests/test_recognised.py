@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +250,35 @@ def test_what_gains_nothing_says_so_in_every_turn(pipeline: Pipeline) -> None:
 
 def machine(path: Path) -> Pipeline:
     return Pipeline(Compression(20_000, bypass_share=0), sketch=Sketch(path))
+
+
+def test_what_left_whole_for_want_of_time_stays_whole_in_later_turns(pipeline: Pipeline) -> None:
+    release = threading.Event()
+    busy = [pipeline._worker.submit(release.wait, 30) for _ in range(2)]
+    pipeline._worker._typical = 100.0
+    conversation = asking(FIRST)
+    first = prepare(pipeline, conversation)
+    release.set()
+    assert all(job.result(10) for job in busy)
+    assert first.measured.reason == "overloaded"
+    conversation += [{"role": "assistant", "content": "Yes, if it has a bench and a belt."}, user(SECOND)]
+    second = prepare(pipeline, conversation)
+    assert json.loads(second.body)["messages"][:2] == json.loads(first.body)["messages"]
+    assert prepare(pipeline, asking(FIRST), b"ben").measured.outcome is Outcome.COMPRESSED, "not so for others"
+
+
+def test_what_left_short_before_stays_short_when_there_was_no_time_in_between(pipeline: Pipeline) -> None:
+    conversation = asking(FIRST)
+    first = prepare(pipeline, conversation)
+    assert first.measured.outcome is Outcome.COMPRESSED
+    conversation += [{"role": "assistant", "content": "Yes, if it has a bench and a belt."}, user(SECOND)]
+    release = threading.Event()
+    for _ in range(2):
+        pipeline._worker.submit(release.wait, 30)
+    pipeline._worker._typical = 100.0
+    assert prepare(pipeline, conversation).measured.reason == "overloaded"
+    release.set()
+    pipeline._worker._typical = 0.0
+    conversation += [{"role": "assistant", "content": "A brake check."}, user(THIRD)]
+    third = prepare(pipeline, conversation)
+    assert json.loads(third.body)["messages"][:2] == json.loads(first.body)["messages"]
