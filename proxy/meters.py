@@ -169,6 +169,7 @@ def _line(savings: Savings) -> str:
         "route": savings.route,
         "policy": savings.policy,
         "upstream": savings.upstream,
+        "caller": savings.caller,
         "model": plain(measured.model),
         "stream": savings.stream,
         "status": savings.status,

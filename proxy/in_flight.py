@@ -1,0 +1,40 @@
+"""How many requests are under way, in all and to each upstream, and when that is too many."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from proxy.errors import Overloaded, UpstreamSaturated
+from proxy.settings import Limits, Upstream
+
+AGAIN = 1
+"""Seconds after which a caller may come again: places are free as soon as an answer ends."""
+
+
+class InFlight:
+    """Counts of one process, for the loop's thread."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.by_upstream: Counter[str] = Counter()
+
+    def check(self, limits: Limits) -> None:
+        """Raises `Overloaded`; the request that asks is in the count."""
+        if self.total > limits.requests:
+            raise Overloaded(f"{limits.requests} requests are under way", retry_after=AGAIN)
+
+    def check_upstream(self, upstream: Upstream) -> None:
+        """Raises `UpstreamSaturated`."""
+        if self.by_upstream[upstream.name] >= upstream.max_concurrent:
+            said = f"{upstream.max_concurrent} requests to the upstream {upstream.name!r} are under way"
+            raise UpstreamSaturated(said, retry_after=AGAIN)
+
+    @contextmanager
+    def to(self, upstream: Upstream) -> Iterator[None]:
+        """While a request is sent and answered. Raises `UpstreamSaturated`."""
+        self.check_upstream(upstream)
+        self.by_upstream[upstream.name] += 1
+        try:
+            yield
+        finally:
+            self.by_upstream[upstream.name] -= 1
