@@ -64,8 +64,8 @@ class KeyTable(Struct):
     ] = None
     requests_per_minute: Annotated[Amount | None, Meta(description="more are refused; so many may come at once")] = None
     usd_per_day: Annotated[
-        float | None,
-        Meta(gt=0, le=1_000_000, title="a number above 0", description="what may be billed a day (UTC), in USD"),
+        Annotated[float, Meta(gt=0, le=1_000_000)] | None,
+        Meta(title="a number above 0", description="what may be billed a day (UTC), in USD"),
     ] = None
 
 

@@ -54,7 +54,7 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
         return _refused(why)
     economy = Economy(lambda: current.current())
     pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
-    current = Current(settings, lambda: _unexposed(load(), settings.host), pipeline.settle)
+    current = Current(settings, lambda: unexposed(load(), settings.host), pipeline.settle)
     with ExitStack() as stack:
         try:
             app = _app(current, pipeline, economy, stack)
@@ -83,7 +83,7 @@ def _places(settings: Settings) -> str:
     return f"{settings.host}:{settings.port}{beside}"
 
 
-def _unexposed(new: Settings, host: str) -> Settings:
+def unexposed(new: Settings, host: str) -> Settings:
     """New settings, unless they open to all what listens on `host`. Raises `ConfigError`."""
     if why := exposed(replace(new, host=host)):
         raise ConfigError((Problem("configuration", None, "", why),))
