@@ -226,6 +226,7 @@ class Exchange:
         """Closes the connection too: what is left of the body is not worth reading."""
         self.answered = True
         self.status = error.status
+        self.parts.under_way.refused[error.code] += 1
         headers = [*JSON, (b"connection", b"close"), *error.headers(), *self._told()]
         await respond(self.send, error.status, error.body(), headers)
 

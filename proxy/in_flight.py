@@ -1,4 +1,4 @@
-"""How many requests are under way, in all and to each upstream, and when that is too many."""
+"""How many requests are under way, in all and to each upstream, when that is too many, and how many were refused."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +12,13 @@ AGAIN = 1
 
 
 class InFlight:
-    """Counts of one process, for the loop's thread."""
+    """Counts of one process, for the loop's thread. `refused`: requests that were answered with an error of ours, by
+    its code."""
 
     def __init__(self) -> None:
         self.total = 0
         self.by_upstream: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
 
     def check(self, limits: Limits) -> None:
         """Raises `Overloaded`; the request that asks is in the count."""

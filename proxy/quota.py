@@ -2,8 +2,8 @@
 share and a restart keeps.
 
 A file of records of 64 bytes, one a name, found by a digest of it. Each is read, changed and written under a lock of
-its own that is held for microseconds; where it cannot be had in some hundred attempts, since the process that holds it
-was stopped, the change is made without it, and one of the two may be lost: no request waits for another process.
+its own that is held for microseconds. Where it cannot be had in a tenth of a second, since the process that holds it
+was stopped, changes are made without it, and some may be lost: requests do not wait for another process.
 Records carry a checksum, and one that is damaged is started anew. The file is read and written, not mapped: a mapped
 one that somebody cuts short, or that finds the disk full, would end the process.
 """
@@ -29,7 +29,7 @@ from proxy.settings import Key
 DAY = 86_400
 _MAGIC = b"LACONIC keys 1\n".ljust(64, b"\0")
 _RECORD = struct.Struct("<16sddqd12xI")  # tag, tokens, when, day, USD, checksum of all before
-_ATTEMPTS = 400
+_PATIENCE = 0.1  # seconds, once: until a lock can be had again, nobody waits for one
 _THREADS = Lock()  # a lock of the file is the process's: it does not keep its threads apart
 
 log = logging.getLogger("laconic.quota")
@@ -54,6 +54,7 @@ class Quota:
         self._path = path
         self._file: int | None = None
         self._opened = path is None
+        self._stuck = False  # somebody holds a lock and does not go on
         self._places: dict[str, int] = {}
         self._memory: dict[str, Used] = {}
         self._uncharged: set[str] = set()
@@ -98,8 +99,25 @@ class Quota:
             if not self._opened and self._path is not None:
                 self._opened, self._file = True, _opened(self._path)
             place = self._place(name)
-            with _locked(self._file, place):
+            with self._locked(place):
                 yield place
+
+    @contextmanager
+    def _locked(self, place: int) -> Iterator[None]:
+        file = self._file
+        if file is None:
+            yield
+            return
+        patience = 0.0 if self._stuck else _PATIENCE
+        held = _lock(file, place, patience)
+        if not held and not self._stuck:
+            log.warning("%s is held by a process that does not go on; nobody waits for it any more", self._path)
+        self._stuck = not held
+        try:
+            yield
+        finally:
+            if held:
+                _unlock(file, place)
 
     def _place(self, name: str) -> int:
         """Found by looking through the file, once; a name that is not in it gets the place behind the last."""
@@ -111,7 +129,7 @@ class Quota:
                 return place
             if place is not None:
                 self._damaged(name)
-            with _locked(self._file, 0):
+            with self._locked(0):
                 place = self._places[name] = _found(self._file, _tag(name))
                 if place >= os.fstat(self._file).st_size:
                     self._write(name, place, Used())
@@ -191,25 +209,21 @@ def _found(file: int, tag: bytes) -> int:
     return next((at for at in places if data[at : at + len(tag)] == tag), len(_MAGIC) + len(places) * _RECORD.size)
 
 
-@contextmanager
-def _locked(file: int | None, place: int) -> Iterator[None]:
-    held = file is not None and _lock(file, place)
-    try:
-        yield
-    finally:
-        if file is not None and held:
-            with suppress(OSError):  # closed meanwhile, which ends the lock, too
-                fcntl.lockf(file, fcntl.LOCK_UN, _RECORD.size, place)
-
-
-def _lock(file: int, place: int) -> bool:
-    for _ in range(_ATTEMPTS):
+def _lock(file: int, place: int, patience: float = _PATIENCE) -> bool:
+    until = time.monotonic() + patience
+    while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _RECORD.size, place)
             return True
         except OSError:
+            if time.monotonic() >= until:
+                return False
             os.sched_yield()
-    return False
+
+
+def _unlock(file: int, place: int) -> None:
+    with suppress(OSError):  # closed meanwhile, which ends the lock, too
+        fcntl.lockf(file, fcntl.LOCK_UN, _RECORD.size, place)
 
 
 def _opened(path: Path) -> int | None:
@@ -218,9 +232,11 @@ def _opened(path: Path) -> int | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with _locked(file, 0):
-            if os.pread(file, len(_MAGIC), 0) != _MAGIC:
-                _start(file, path)
+        held = _lock(file, 0)
+        if os.pread(file, len(_MAGIC), 0) != _MAGIC:
+            _start(file, path)
+        if held:
+            _unlock(file, 0)
     except OSError as error:
         log.warning("%s cannot be used, each process counts for itself what keys use: %s", path, error.strerror)
         if file is not None:

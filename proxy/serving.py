@@ -112,6 +112,7 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
         stack.callback(recorder.close)
     quota = Quota(Path(settings.ledger + KEYS) if settings.ledger else None)
     parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder, quota)
+    told.watch_refusals(parts.under_way.refused.copy)
     return App(parts, told.render_metrics, Doors.of(settings), settings.ledger)
 
 

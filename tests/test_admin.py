@@ -1,10 +1,11 @@
 """Metrics, reports and the reasons for not being ready: who sees them, and where."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,12 @@ import pytest
 from conftest import UNDRAWN
 from provider import Provider, chunk, stream_head
 from raw import ask, chat, connected, read_all, read_head, request
-from test_access import bearer, digest, error, key, keyed, own
+from test_access import bearer, digest, error, free_port, key, keyed, listens, own, serve
 
 from proxy.admin import Doors
 from proxy.app import App
 from proxy.endpoints import Parts
-from proxy.ledger import open_ledger
+from proxy.ledger import open_ledger, read_only
 from proxy.pipeline import Pipeline
 from proxy.report import as_object
 from proxy.savings import Measured, Outcome, Savings
@@ -169,3 +170,41 @@ def test_at_the_end_both_listeners_close_and_what_is_open_finishes(fake: Provide
     for url in (at.main, at.beside):
         with pytest.raises(ConnectionRefusedError):
             ask(url, request("GET", "/healthz"))
+
+
+def test_serve_has_all_of_it_and_knows_after_a_restart_what_was_used(tmp_path: Path, fake: Provider) -> None:
+    """Keys, a second listener and a ledger, from a file, beyond loopback."""
+    port, beside = free_port(), free_port()
+    (tmp_path / "laconic.toml").write_text(f"""
+        [server]
+        host = "0.0.0.0"
+        port = {port}
+        [admin]
+        port = {beside}
+        [key.anna]
+        hash = "sha256:{digest("laconic-anna")}"
+        requests_per_minute = 2
+        [upstream.fake]
+        url = "{fake.url}"
+        [[route]]
+        name = "all"
+        policy = "off"
+    """)
+    main, admin = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{beside}"
+    got = []
+    for _ in range(2):
+        with serve(tmp_path, "--config", str(tmp_path / "laconic.toml")) as process:
+            assert listens(process, port)
+            assert statuses(main, own("anna")) == [200, 200, 404, 404]
+            assert statuses(admin) == [200, 200, 200, 200]
+            got += [ask(main, request("GET", "/v1/models", b"", own("anna")))[0] for _ in range(2)]
+            metrics = ask(admin, request("GET", "/metrics"))[2]
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, said
+    assert got == [200, 200, 429, 429], "half a minute has not passed"
+    assert f"127.0.0.1:{beside}  /metrics  /report" in said
+    assert b'laconic_refusals_total{laconic_code="rate_limited"} 2.0' in metrics
+    assert "laconic-anna" not in said
+    with closing(read_only(tmp_path / "l.sqlite3")) as rows:
+        assert rows.execute("SELECT caller, count(*) FROM requests GROUP BY 1").fetchall() == [("anna", 2)]
