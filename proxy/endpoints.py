@@ -136,14 +136,16 @@ class Exchange:
             self.client if body is None else body,
             length if body is None else len(body) if body or length is not None else None,
         )
+        self.parts.under_way.enter(destination)
         try:
-            with self.parts.under_way.to(destination):
-                async with asyncio.timeout(destination.timeouts.total):
-                    await self._relay(destination, call)
+            async with asyncio.timeout(destination.timeouts.total):
+                await self._relay(destination, call)
         except TimeoutError:
             if self.held:
                 await self.held.broken()
             raise UpstreamTimeout(f"the answer took more than {destination.timeouts.total:g} s") from None
+        finally:
+            self.parts.under_way.leave(destination)
 
     def _route(self, path: bytes, model: str) -> Route:
         routes = self.settings.routes

@@ -1,8 +1,6 @@
 """How many requests are under way, in all and to each upstream, when that is too many, and how many were refused."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from proxy.errors import Overloaded, UpstreamSaturated
 from proxy.settings import Limits, Upstream
@@ -31,12 +29,11 @@ class InFlight:
             said = f"{upstream.max_concurrent} requests to the upstream {upstream.name!r} are under way"
             raise UpstreamSaturated(said, retry_after=AGAIN)
 
-    @contextmanager
-    def to(self, upstream: Upstream) -> Iterator[None]:
-        """While a request is sent and answered. Raises `UpstreamSaturated`."""
+    def enter(self, upstream: Upstream) -> None:
+        """A request is about to be sent. Raises `UpstreamSaturated`, and then it isn't counted."""
         self.check_upstream(upstream)
         self.by_upstream[upstream.name] += 1
-        try:
-            yield
-        finally:
-            self.by_upstream[upstream.name] -= 1
+
+    def leave(self, upstream: Upstream) -> None:
+        """It was answered, or failed."""
+        self.by_upstream[upstream.name] -= 1

@@ -293,7 +293,7 @@ def app(settings: Settings, quota: Quota, *meters: object) -> App:
 def test_the_openai_client_is_told_when_to_come_again(fake: Provider, told: Told, clock: Clock) -> None:
     settings = keyed(fake.url, key("anna", requests_per_minute=2), key("bob", usd_per_day=1e-6), upstream_key="sk-x")
     with (
-        running(app(settings, Quota(now=clock))) as url,
+        running(app(settings, Quota(now=clock), told)) as url,
         OpenAI(base_url=url + "/v1", api_key="-", max_retries=0) as it,
     ):
         anna, bob = it.with_options(api_key="laconic-anna"), it.with_options(api_key="laconic-bob")
