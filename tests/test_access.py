@@ -499,6 +499,16 @@ def test_beyond_loopback_keys_or_plain_words_are_needed() -> None:
     assert "anyone who can reach 0.0.0.0:8787 may use it, and your upstream keys" in said
 
 
+def test_open_is_said_in_the_file_the_environment_or_a_flag(tmp_path: Path) -> None:
+    (tmp_path / "laconic.toml").write_text("[server]\nopen = true")
+    assert load(tmp_path / "laconic.toml").open
+    assert load(environ={"LACONIC_OPEN": "true"}).open
+    assert load(flags={"open": True}).open
+    assert not load(environ={"LACONIC_OPEN": "false"}, flags={"open": None}).open
+    with pytest.raises(ConfigError, match="LACONIC_OPEN"):
+        load(environ={"LACONIC_OPEN": "1"})
+
+
 def serve(tmp_path: Path, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
     clean = {k: v for k, v in os.environ.items() if not k.startswith("LACONIC_")}
     run = [*COMMAND, "serve", "--ledger", str(tmp_path / "l.sqlite3"), *arguments]
