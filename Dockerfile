@@ -1,8 +1,11 @@
 # The proxy on a CPU, with the models that come with it.
 #
 #     docker build -t laconic .
-#     docker run -p 8787:8787 -v laconic-data:/data laconic
+#     docker run -p 127.0.0.1:8787:8787 -e LACONIC_OPEN=true -v laconic-data:/data laconic
 #     docker run -p 8787:8787 -v ./laconic.toml:/etc/laconic.toml:ro -e LACONIC_CONFIG=/etc/laconic.toml laconic
+#
+# LACONIC_OPEN=true: whoever reaches the published port may use it. Without it, the configuration must have keys for
+# callers ([key.NAME], `docker run laconic keys new`), or the container does not start.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -19,7 +22,7 @@ RUN --mount=type=bind,from=build,source=/dist,target=/dist pip install --no-cach
 RUN useradd --uid 10001 --create-home laconic && install -d -o laconic -g laconic /data
 USER laconic
 WORKDIR /home/laconic
-# Inside a container, the container's port is the only one. Whoever publishes it decides who reaches it.
+# Inside a container, the container's port is the only one. Whoever publishes it decides who reaches it, and says so.
 ENV LACONIC_HOST=0.0.0.0 LACONIC_PORT=8787 LACONIC_LEDGER=/data/laconic.sqlite3
 VOLUME /data
 EXPOSE 8787

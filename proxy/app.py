@@ -2,33 +2,49 @@
 
 from collections.abc import Callable, Sequence
 
+from proxy.admin import Beside, Doors, Guarded, Page
 from proxy.asgi import Receive, Scope, Send
 from proxy.endpoints import Gateway, Parts
-from proxy.pages import Health, Metrics, Readiness
+from proxy.errors import LaconicError
+from proxy.pages import Health, Metrics, Readiness, Report
 from proxy.pipeline import Pipeline
 from proxy.savings import Measured, Meter, Money, Usage
 from proxy.settings import Limits, Settings
 from proxy.transport import Transport
 
-Endpoint = Gateway | Health | Metrics | Readiness
-
 
 class App:
-    """ASGI. `drain` turns `/readyz` red; requests are still served."""
+    """ASGI. `drain` turns `/readyz` red; requests are still served. `beside` is the ASGI app of the second listener,
+    for where `[admin]` asks for one."""
 
-    def __init__(self, parts: Parts, render_metrics: Callable[[], tuple[bytes, str]] | None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        render_metrics: Callable[[], tuple[bytes, str]] | None,
+        doors: Doors | None = None,
+        ledger: str | None = None,
+    ) -> None:
+        """`doors` None: those of a service on loopback. `ledger`: the path that `/report` reads."""
+        doors = doors or Doors()
         self._parts = parts
         self._draining = False
         self._gateway = Gateway(parts)
-        self._own: dict[str, Endpoint] = {
-            "/healthz": Health(),
-            "/readyz": Readiness(self.obstacles, self.troubles),
-            "/metrics": Metrics(render_metrics),
-        }
+        shown: dict[str, Metrics | Report] = {"/metrics": Metrics(render_metrics), "/report": Report(ledger)}
+
+        def refusal(scope: Scope) -> LaconicError | None:
+            return doors.refusal(scope, keyed=bool(parts.current().keys))
+
+        def pages(tells: Callable[[Scope], bool], refusal: Callable[[Scope], LaconicError | None]) -> dict[str, Page]:
+            ready = Readiness(self.obstacles, self.troubles, tells)
+            return {"/healthz": Health(), "/readyz": ready, **{p: Guarded(it, refusal) for p, it in shown.items()}}
+
+        self._own = pages(doors.tells, refusal)
+        self.beside = Beside(pages(doors.tells_beside, doors.locked))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._own.get(scope["path"], self._gateway)(scope, receive, send)
+            endpoint: Gateway | Page = self._own.get(scope["path"], self._gateway)
+            await endpoint(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
@@ -59,6 +75,7 @@ class App:
             await self._parts.guard.aclose()
         await self._parts.transport.aclose()
         self._parts.pipeline.close()
+        self._parts.quota.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -10,10 +10,11 @@ import msgspec
 from compressors import CompressionError, load
 from policies.presets import PRESETS
 from policies.routes import Route
+from proxy.access import exposed
 from proxy.chosen import called_for
 from proxy.config import ConfigError, Problem
 from proxy.loading import is_neural
-from proxy.settings import Chosen, Settings
+from proxy.settings import Chosen, Key, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def check(read: Callable[[], Settings], warm_up: bool = False) -> Checked:
     except ConfigError as error:
         return Checked(problems=error.problems)
     kept = (*unwritable("ledger", settings.ledger), *unwritable("recording", settings.recording.path))
-    return Checked((), (*_missing(settings, warm_up), *kept), _lines(settings))
+    why = exposed(settings)
+    return Checked((), (*_missing(settings, warm_up), *kept, *([why] if why else [])), _lines(settings))
 
 
 def _missing(settings: Settings, warm_up: bool) -> list[str]:
@@ -88,7 +90,34 @@ def _lines(settings: Settings) -> tuple[str, ...]:
         *(f"compressor {name}: no route uses it" for name in settings.compressors if name not in called_for(settings)),
         *(f"upstream {name}: no route uses it" for name in settings.upstreams if name not in upstreams),
     ]
-    return (*routes, *unused, f"ledger: {settings.ledger or 'none'}")
+    return (*routes, *_access(settings), *unused, f"ledger: {settings.ledger or 'none'}")
+
+
+def _access(settings: Settings) -> list[str]:
+    """Who may come in, where that is not whoever reaches the port."""
+    said = [_key(key) for key in settings.keys]
+    if settings.keys:
+        said += [
+            f"upstream {name}: no key of its own; callers show theirs as x-laconic-key, beside the provider's"
+            for name in dict.fromkeys(route.upstream for route in settings.routes)
+            if settings.upstreams[name].key is None
+        ]
+    elif settings.open:
+        said.append(f"open: anyone who can reach {settings.host}:{settings.port} may use it, and your upstream keys")
+    if settings.admin.port is not None:
+        keyed = " with a key" if settings.admin.key_hash else ""
+        said.append(f"metrics and report: at {settings.admin.host}:{settings.admin.port}{keyed}")
+    return said
+
+
+def _key(key: Key) -> str:
+    terms = [
+        "every route" if key.routes is None else f"routes {', '.join(sorted(key.routes)) or 'none'}",
+        f"x-laconic: {key.floor}" if key.floor else "",
+        f"{key.requests_per_minute} requests a minute" if key.requests_per_minute else "",
+        f"${key.usd_per_day:g} a day" if key.usd_per_day else "",
+    ]
+    return f"key {key.name}: {'; '.join(filter(None, terms))}"
 
 
 def _compressor(name: str, settings: Settings) -> str:

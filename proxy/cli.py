@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default 8787)")
     serve.add_argument("--ledger", metavar="FILE", help='where records are kept; "off" for nowhere')
+    serve.add_argument("--open", action="store_true", default=None, help="beyond loopback, let in anyone, without keys")
 
     explain = _verb(verbs, "explain", _explain, "show the segments and the plan of requests without sending them")
     explain.add_argument("files", nargs="+", metavar="FILE", help="a chat completions body (JSON)")
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _compress_options(compress)
 
     report = _verb(verbs, "report", _report, "print what was saved")
-    report.add_argument("--by", default="route", choices=("route", "model", "day"))
+    report.add_argument("--by", default="route", choices=("route", "model", "day", "caller"))
     report.add_argument("--since", metavar="DATE", type=date.fromisoformat, help="from this day on (YYYY-MM-DD, UTC)")
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _verb(verbs, "check", _check, "validate a configuration and say whether all of it can run")
     _settings_options(check)
     _models_verbs(verbs)
+    _keys_verbs(verbs)
     add_tune(_verb(verbs, "tune", _tune, "choose a policy on recorded requests, by net $ and quality"))
     _verb(verbs, "demo", _demo, "a dozen requests through the proxy: no key, no network, no GPU")
     return parser
@@ -95,6 +97,12 @@ def _models_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     download = _verb(verbs, "download", _models_download, "get a model from the Hugging Face hub, or go on with that")
     download.add_argument("name", metavar="NAME", help="owner/name")
     download.add_argument("--revision", default="main", help="a branch, tag, commit or refs/pr/N (default main)")
+
+
+def _keys_verbs(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    several = verbs.add_parser("keys", help="keys for callers: make a new one", description="Keys for callers.")
+    new = _verb(several.add_subparsers(required=True, metavar="COMMAND"), "new", _keys_new, "print a key and its hash")
+    new.add_argument("name", nargs="?", default="NAME", help="whose it is")
 
 
 def _settings_options(parser: argparse.ArgumentParser) -> None:
@@ -258,6 +266,14 @@ def _models_download(options: argparse.Namespace) -> int:
         print(get(options.name, options.revision))
     except (CompressionError, OSError) as error:
         return _complain(error)
+    return 0
+
+
+def _keys_new(options: argparse.Namespace) -> int:
+    from proxy.access import new_key
+
+    key, table = new_key(options.name)
+    print(f"{key}\n\n# For the configuration. The key itself is kept nowhere: give it to its user now.\n{table}")
     return 0
 
 

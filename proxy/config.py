@@ -13,7 +13,7 @@ from proxy.toml_lines import line_of, lines
 
 GIVEN = "default"
 """The name of the upstream that a flag or the environment gives. Whatever key the file has for another stays there."""
-OVERRIDES = ("upstream", "host", "port", "policy", "ledger")
+OVERRIDES = ("upstream", "host", "port", "policy", "ledger", "open")
 """What flags and `LACONIC_...` variables may say, besides `config`. The first and `policy` hold for every route."""
 
 
@@ -94,6 +94,8 @@ def _override(
             continue
         if name == "port" and isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
+        if name == "open":
+            value = {"true": True, "false": False}.get(str(value).lower(), value)
         for path in _put(data, name, value):
             origins[path] = variable if flag is None else f"--{name}"
     return origins
@@ -104,6 +106,7 @@ def _put(data: dict[str, object], name: str, value: object) -> list[Path]:
     places: dict[str, tuple[str, str]] = {
         "host": ("server", "host"),
         "port": ("server", "port"),
+        "open": ("server", "open"),
         "ledger": ("ledger", "path"),
         "upstream": ("upstream", GIVEN),
     }

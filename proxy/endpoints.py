@@ -11,18 +11,20 @@ import httpx
 from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
-from proxy import override, recovering, sse, upstream
+from proxy import access, override, recovering, sse, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
 from proxy.guard.state import State
 from proxy.guard.watch import Guard
 from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
+from proxy.in_flight import InFlight
 from proxy.intake import Client, check
 from proxy.pipeline import Asked, Pipeline
+from proxy.quota import Quota
 from proxy.recording import Recorder
 from proxy.savings import Measured, Meter, Money, Outcome, Savings, Usage
-from proxy.settings import Settings, Upstream
+from proxy.settings import Key, Settings, Upstream
 from proxy.wire import peek
 
 CHAT = b"/v1/chat/completions"
@@ -40,6 +42,8 @@ class Parts:
     price: Callable[[Measured, Usage | None], Money] | None = None
     guard: Guard | None = None
     recorder: Recorder | None = None
+    quota: Quota = field(default_factory=Quota)
+    under_way: InFlight = field(default_factory=InFlight)
 
 
 class Gateway:
@@ -62,6 +66,7 @@ class Exchange:
     send: Send
     settings: Settings = field(init=False)
     client: Client = field(init=False)
+    caller: Key | None = None  # None where no keys are configured
     route: Route | None = None
     policy: str = ""
     measured: Measured = PASSED
@@ -81,8 +86,9 @@ class Exchange:
         """Returning with the answer begun but not ended makes the server cut the connection: it looks broken."""
         self.settings = self.parts.current()
         self.client = Client(self.receive, self.settings.limits)
+        self.parts.under_way.total += 1
         try:
-            await self._forward()
+            await self._forward(self._admit())
         except ClientLeft as error:
             self.error = error.code
         except LaconicError as error:
@@ -95,12 +101,22 @@ class Exchange:
                 raise
         finally:
             self.client.stop()
+            self.parts.under_way.total -= 1
             self._record()
 
-    async def _forward(self) -> None:
+    def _admit(self) -> int | None:
+        """Before anything else is looked at, and before the body is read, of which this gives the declared length."""
+        headers: list[Header] = self.scope["headers"]
+        if self.settings.keys:
+            self.caller, self.scope["headers"] = access.admit(self.settings.keys, headers)
+        self.parts.under_way.check(self.settings.limits)
+        if self.caller:
+            self.parts.quota.take(self.caller)
+        return check(headers, self.scope["raw_path"], self.settings.limits)
+
+    async def _forward(self, length: int | None) -> None:
         headers: list[Header] = self.scope["headers"]
         path: bytes = self.scope["raw_path"]
-        length = check(headers, path, self.settings.limits)
         body = await self.client.start()
         model = ""
         if needs_model(self.settings.routes) and (is_json(headers) or path.endswith(CHAT)):
@@ -108,6 +124,7 @@ class Exchange:
             model = peek(body).model
         self.route = self._route(path, model)
         destination = self.settings.upstreams[self.route.upstream]
+        self.parts.under_way.check_upstream(destination)  # and again when it is sent: this saves the compressing
         path = path[len(self.route.path) :]
         if self.scope["method"] == "POST" and path == CHAT:
             body = await self._prepare(body)
@@ -119,6 +136,7 @@ class Exchange:
             self.client if body is None else body,
             length if body is None else len(body) if body or length is not None else None,
         )
+        self.parts.under_way.enter(destination)
         try:
             async with asyncio.timeout(destination.timeouts.total):
                 await self._relay(destination, call)
@@ -126,14 +144,21 @@ class Exchange:
             if self.held:
                 await self.held.broken()
             raise UpstreamTimeout(f"the answer took more than {destination.timeouts.total:g} s") from None
+        finally:
+            self.parts.under_way.leave(destination)
 
     def _route(self, path: bytes, model: str) -> Route:
         routes = self.settings.routes
         headers: list[Header] = self.scope["headers"]
-        key = hash_key(bearer_token(headers)) if needs_key(routes) else None
+        key = None
+        if needs_key(routes):
+            token = bearer_token(headers)
+            key = self.caller.hash if self.caller and not token else hash_key(token)
         route = match(routes, path.decode("latin-1"), model, headers, key)
         if route is None or route.upstream not in self.settings.upstreams:
             raise NoRoute("no configured route takes this request")
+        if self.caller:
+            access.may_take(self.caller, route.name)
         return route
 
     async def _prepare(self, body: bytes | None) -> bytes | None:
@@ -157,7 +182,8 @@ class Exchange:
 
     async def _compress(self, body: bytes, policy: Policy) -> bytes:
         assert self.route is not None
-        tenant = b"\0".join((self.route.name.encode(), *credentials(self.scope["headers"])))
+        caller = [access.OWN + b":" + self.caller.name.encode()] if self.caller else []
+        tenant = b"\0".join((self.route.name.encode(), *caller, *credentials(self.scope["headers"])))
         asked = Asked(tenant, self.settings.compressors, route=self.route.name)
         prepared = await self.parts.pipeline.prepare(body, policy, asked)
         self.measured, self.damage = prepared.measured, prepared.damage
@@ -202,7 +228,9 @@ class Exchange:
         """Closes the connection too: what is left of the body is not worth reading."""
         self.answered = True
         self.status = error.status
-        await respond(self.send, error.status, error.body(), [*JSON, (b"connection", b"close"), *self._told()])
+        self.parts.under_way.refused[error.code] += 1
+        headers = [*JSON, (b"connection", b"close"), *error.headers(), *self._told()]
+        await respond(self.send, error.status, error.body(), headers)
 
     def _told(self) -> list[Header]:
         """What the caller is told of this request. Unknown values are left out."""
@@ -240,7 +268,10 @@ class Exchange:
             first_byte_ms=self.first_byte_ms,
             total_ms=self._elapsed(),
             error=self.error,
+            caller=self.caller.name if self.caller else "",
         )
+        if self.caller and self.answered:
+            self.parts.quota.charge(self.caller, savings)
         for meter in self.parts.meters:
             meter.record(savings)
         if self.recorded is not None and self.parts.recorder is not None:

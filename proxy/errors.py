@@ -3,12 +3,18 @@
 LaconicError
 +-- Refused                  nothing went upstream
 |   +-- AmbiguousRequest     400  two readers could understand the request differently
+|   +-- Unauthorized         401  it has no key that is known here
+|   +-- RouteForbidden       403  its key may not use the route
 |   +-- NoRoute              404  no configured route takes it
 |   +-- BodyStalled          408  the client stopped sending
 |   +-- HeadersStalled       408
 |   +-- BodyTooLarge         413
+|   +-- RateLimited          429  its key has sent too many
+|   +-- BudgetSpent          429  its key has spent what it may spend today
 |   +-- HeadersTooLarge      431
 |   +-- TooManyConnections   503  open at once
+|   +-- Overloaded           503  too many requests are under way
+|   +-- UpstreamSaturated    503  too many of them to this upstream
 +-- UpstreamError
 |   +-- UpstreamUnreachable  502  no connection could be made
 |   +-- UpstreamBroken       502  it broke off, or its answer was not HTTP
@@ -22,14 +28,23 @@ from typing import ClassVar
 
 import msgspec
 
+from proxy.asgi import Header
+
 
 class LaconicError(Exception):
-    """Carries its HTTP status and the `code` of an error body in OpenAI's shape. `retry_after`: seconds until it is
-    worth trying again, None where nobody can say."""
+    """Carries its HTTP status, the `code` of an error body in OpenAI's shape, and when to come again."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    retry_after: int | None = None
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        """`retry_after`: seconds."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def headers(self) -> list[Header]:
+        """Of the answer, besides those of its body."""
+        return [] if self.retry_after is None else [(b"retry-after", b"%d" % self.retry_after)]
 
     def body(self) -> bytes:
         """`{"error": {"message", "type", "param", "code"}}`; the type tells it from the provider's own errors."""
@@ -45,6 +60,19 @@ class Refused(LaconicError):
 class AmbiguousRequest(Refused):
     status = 400
     code = "ambiguous_request"
+
+
+class Unauthorized(Refused):
+    status = 401
+    code = "invalid_api_key"
+
+    def headers(self) -> list[Header]:
+        return [(b"www-authenticate", b"Bearer"), *super().headers()]
+
+
+class RouteForbidden(Refused):
+    status = 403
+    code = "route_forbidden"
 
 
 class NoRoute(Refused):
@@ -67,6 +95,16 @@ class BodyTooLarge(Refused):
     code = "body_too_large"
 
 
+class RateLimited(Refused):
+    status = 429
+    code = "rate_limited"
+
+
+class BudgetSpent(Refused):
+    status = 429
+    code = "budget_spent"
+
+
 class HeadersTooLarge(Refused):
     status = 431
     code = "headers_too_large"
@@ -75,7 +113,16 @@ class HeadersTooLarge(Refused):
 class TooManyConnections(Refused):
     status = 503
     code = "too_many_connections"
-    retry_after = 1
+
+
+class Overloaded(Refused):
+    status = 503
+    code = "overloaded"
+
+
+class UpstreamSaturated(Refused):
+    status = 503
+    code = "upstream_saturated"
 
 
 class UpstreamError(LaconicError):

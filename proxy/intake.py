@@ -35,6 +35,8 @@ def check(headers: Sequence[Header], path: bytes, limits: Limits) -> int | None:
             _refuse_disguise(name.replace(b"_", b"-"))
     if size > limits.header_bytes:
         raise HeadersTooLarge(f"the headers take more than {limits.header_bytes} bytes")
+    if path[:1] not in (b"/", b""):
+        raise AmbiguousRequest("the target is not a path")
     if b"/." in path or b"%2e" in path.lower():
         _refuse_dots(path)
     length = once.get(b"content-length")

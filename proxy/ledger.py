@@ -70,6 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO guard SELECT * FROM guard_of_routes",
         "DROP TABLE guard_of_routes",
     ),
+    ("ALTER TABLE requests ADD COLUMN caller TEXT NOT NULL DEFAULT ''",),  # the name of a key
 )
 """Statements that bring a file from version n to n + 1. What has been released is never edited."""
 
@@ -78,7 +79,7 @@ COLUMNS = (
     "tokens_before, tokens_after, billed_input, billed_output, billed_cached, billed_cache_write, "
     "saved_usd, compression_ms, first_byte_ms, total_ms, kinds, reasons, stages, "
     "saved_net_usd, billed_uncached_usd, billed_cached_usd, billed_written_usd, billed_output_usd, billed_usd, "
-    "compressor_seconds, compressor_usd, arm, conversation"
+    "compressor_seconds, compressor_usd, arm, conversation, caller"
 )
 _INSERT = f"INSERT INTO requests ({COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS.split(',')))})"
 
@@ -272,6 +273,7 @@ def row(savings: Savings, secret: bytes) -> tuple[object, ...]:
         money.compressor,
         measured.arm,
         blake2b(measured.conversation, digest_size=8, key=secret).digest() if measured.conversation else None,
+        savings.caller,
     )
 
 

@@ -75,6 +75,16 @@ class Telemetry:
             "laconic.ledger.dropped", [observe], "{request}", "Requests that are missing from the ledger"
         )
 
+    def watch_refusals(self, refused: Callable[[], Mapping[str, int]]) -> None:
+        """Shows how many requests were answered with an error of ours, by its code."""
+
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(count, {"laconic.code": code}) for code, count in refused().items()]
+
+        self.provider.get_meter("laconic").create_observable_counter(
+            "laconic.refusals", [observe], "{request}", "Requests that Laconic answered with an error of its own"
+        )
+
     def watch_cache(self, stats: Callable[[], Stats]) -> None:
         """Shows what the cache of spans holds and how often it helped."""
         meter = self.provider.get_meter("laconic")
@@ -169,6 +179,7 @@ def _line(savings: Savings) -> str:
         "route": savings.route,
         "policy": savings.policy,
         "upstream": savings.upstream,
+        "caller": savings.caller,
         "model": plain(measured.model),
         "stream": savings.stream,
         "status": savings.status,

@@ -11,6 +11,7 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from proxy.admin import Beside
 from proxy.app import App
 from proxy.errors import AmbiguousRequest, HeadersStalled, HeadersTooLarge, LaconicError, TooManyConnections
 
@@ -44,10 +45,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self.limits = cast(App, self.app).limits
+        self.limits = cast(App | Beside, self.app).limits
         most = min(self.limits.connections, room())
         if len(self.connections) > most:
-            self._refuse(TooManyConnections(f"more than {most} connections are open"))
+            self._refuse(TooManyConnections(f"more than {most} connections are open", 1))
         else:
             self.timeout_keep_alive_task = self.loop.call_later(KEEP_ALIVE_SECONDS, self.timeout_keep_alive_handler)
 
@@ -116,8 +117,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, error: LaconicError) -> None:
         body = error.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-        if error.retry_after is not None:
-            head += b"retry-after: %d\r\n" % error.retry_after
+        head += b"".join(b"%b: %b\r\n" % header for header in error.headers())
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
         self.transport.close()

@@ -22,11 +22,11 @@ def report(
     path: Path, by: By = "route", since: date | None = None, as_json: bool = False, as_csv: bool = False
 ) -> None:
     """Prints what was saved, since a day (UTC) or ever. Raises `LedgerError` where the ledger cannot be read."""
-    start = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() if since else 0.0
-    found = summarise(path, by, start)
     if as_json:
-        print(json.dumps(_plain(found, since) | {"guard": shown.rows(path)}, indent=2))
-    elif as_csv:
+        print(as_object(path, by, since))
+        return
+    found = _found(path, by, since)
+    if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([by, *(key for key in _flat(found.total) if key != "key")])
         writer.writerows(_flat(group).values() for group in found.groups)
@@ -35,6 +35,16 @@ def report(
         console = console if console.is_terminal else Console(width=_PIPED_WIDTH, highlight=False)
         show(found, since, console)
         shown.show(path, console, quiet=True)
+
+
+def as_object(path: Path, by: By, since: date | None) -> str:
+    """One JSON object. Raises `LedgerError`."""
+    return json.dumps(_plain(_found(path, by, since), since) | {"guard": shown.rows(path)}, indent=2)
+
+
+def _found(path: Path, by: By, since: date | None) -> Report:
+    start = datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() if since else 0.0
+    return summarise(path, by, start)
 
 
 def _row(summary: Summary) -> dict[str, object]:

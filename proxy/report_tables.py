@@ -56,7 +56,7 @@ def _saved(found: Report) -> Table:
     table = _table(found.by, *titles)
     for s in _with_total(found):
         table.add_row(
-            _name(s),
+            _name(s, found.by),
             _number(s.requests),
             _number(s.compressed),
             _known(s.tokens_before, s),
@@ -75,7 +75,7 @@ def _cost(found: Report) -> Table:
         milliseconds = ("-" if ms is None else f"{ms:.1f}" for ms in (s.ms_p50, s.ms_p95))
         seconds = "-" if s.compressor_seconds is None else f"{s.compressor_seconds:,.3f}"
         counts = _number(s.failed_open), _number(s.unpriced)
-        table.add_row(_name(s), *milliseconds, seconds, _dollars(s.compressor_usd, s), *counts)
+        table.add_row(_name(s, found.by), *milliseconds, seconds, _dollars(s.compressor_usd, s), *counts)
     return table
 
 
@@ -83,7 +83,7 @@ def _billed(found: Report) -> Table:
     table = _table(found.by, "input", "of it cached", "cache writes", "output", "unknown answers")
     for s in _with_total(found):
         billed = (s.billed_input, s.billed_cached, s.billed_cache_write, s.billed_output)
-        table.add_row(_name(s), *(_known(n, s) for n in billed), _number(s.unknown_usage))
+        table.add_row(_name(s, found.by), *(_known(n, s) for n in billed), _number(s.unknown_usage))
     return table
 
 
@@ -92,7 +92,7 @@ def _bills(found: Report) -> Table:
     for s in _with_total(found):
         parts = (s.billed_uncached_usd, s.billed_cached_usd, s.billed_written_usd, s.billed_output_usd, s.billed_usd)
         dollars = (_dollars(usd, s, unknown=s.unknown_bills) for usd in parts)
-        table.add_row(_name(s), *dollars, _number(s.unknown_bills))
+        table.add_row(_name(s, found.by), *dollars, _number(s.unknown_bills))
     return table
 
 
@@ -170,9 +170,9 @@ def _with_total(found: Report) -> tuple[Summary, ...]:
     return found.groups if len(found.groups) == 1 else (*found.groups, found.total)
 
 
-def _name(summary: Summary) -> Text:
+def _name(summary: Summary, by: str) -> Text:
     """Not read as markup: a caller chose the name of the model."""
-    return Text(summary.key or "(not read)")
+    return Text(summary.key or ("(no key)" if by == "caller" else "(not read)"))
 
 
 def _known(value: int | None, summary: Summary) -> str:

@@ -117,6 +117,7 @@ class Savings:
     first_byte_ms: float | None = None
     total_ms: float | None = None
     error: str = ""
+    caller: str = ""  # the name of the key that it came with
 
 
 class Meter(Protocol):

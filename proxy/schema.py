@@ -1,14 +1,15 @@
 """The keys of the configuration file: what each may hold, its default and what it is for. Policies have theirs in
 `policies.written`, prices in `proxy.pricing`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from proxy.settings import Compression, Guarding, Limits, Recording, Timeouts
+from proxy.settings import Admin, Compression, Guarding, Limits, Recording, Timeouts, Upstream
 
 _LIMITS, _COMPRESSION, _TIMEOUTS = Limits(), Compression(), Timeouts()
 _GUARD, _RECORDING = Guarding(), Recording()
+_ADMIN, _UPSTREAM = Admin(), Upstream("", "")
 
 Port = Annotated[int, Meta(ge=0, le=65535, title="a whole number from 0 (any free port) to 65535")]
 Amount = Annotated[int, Meta(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
@@ -17,6 +18,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400, title="a number of seconds, abo
 Milliseconds = Annotated[float, Meta(gt=0, le=600_000, title="a number of milliseconds, above 0 and up to 600000")]
 Hours = Annotated[float, Meta(gt=0, le=87_600, title="a number of hours, above 0 and up to 87600")]
 Text = Annotated[str, Meta(min_length=1, title="a string that is not empty")]
+Hash = Annotated[str, Meta(pattern=r"^sha256:[0-9a-fA-F]{64}$")]
 Tables = Annotated[dict[str, object], Meta(title="tables, one a name")]
 
 
@@ -45,6 +47,46 @@ class ServerTable(Struct):
         _LIMITS.header_bytes // 2**10
     )
     max_headers: Annotated[Amount, Meta(description="more header lines are refused")] = _LIMITS.headers
+    max_requests: Annotated[Amount, Meta(description="more requests at the same time are refused")] = _LIMITS.requests
+    open: Annotated[
+        bool,
+        Meta(
+            description="true: anyone who can reach this port may use it, and your upstream keys; asked for only "
+            "beyond loopback and without `[key]`"
+        ),
+    ] = False
+
+
+class KeyTable(Struct):
+    hash: Annotated[
+        Hash, Meta(title='"sha256:" and 64 hex digits', description="of the key; `laconic keys new` makes one")
+    ]
+    routes: Annotated[
+        list[str] | None, Meta(title="a list of names of routes", description="those it may take; without it, all")
+    ] = None
+    floor: Annotated[
+        Literal["off", "audit"] | Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(
+            title='"off", "audit" or a number above 0 and up to 1',
+            description="no request of this key is compressed further: as if each carried this as `x-laconic` header",
+        ),
+    ] = None
+    requests_per_minute: Annotated[Amount | None, Meta(description="more are refused; so many may come at once")] = None
+    usd_per_day: Annotated[
+        Annotated[float, Meta(gt=0, le=1_000_000)] | None,
+        Meta(title="a number above 0", description="what may be billed a day (UTC), in USD"),
+    ] = None
+
+
+class AdminTable(Struct):
+    host: Annotated[Text, Meta(description="the address of the second listener")] = _ADMIN.host
+    port: Annotated[
+        Port | None, Meta(description="puts `/metrics` and `/report` on a second listener, off the first")
+    ] = None
+    key_hash: Annotated[
+        Hash | None,
+        Meta(title='"sha256:" and 64 hex digits', description="puts them behind a key (`Authorization: Bearer`)"),
+    ] = None
 
 
 class CompressionTable(Struct):
@@ -121,6 +163,9 @@ class UpstreamTable(Struct):
     first_byte: Annotated[Seconds, Meta(description="longest wait for the answer to begin")] = _TIMEOUTS.first_byte
     idle: Annotated[Seconds, Meta(description="longest pause within an answer")] = _TIMEOUTS.idle
     total: Annotated[Seconds, Meta(description="longest exchange, all in all")] = _TIMEOUTS.total
+    max_concurrent: Annotated[Amount, Meta(description="more requests to it at the same time are refused")] = (
+        _UPSTREAM.max_concurrent
+    )
 
 
 class HeaderTable(Struct):
@@ -172,7 +217,7 @@ class RouteTable(Struct):
         dict[str, object] | None, Meta(title="a table of name and value", description="a header to have")
     ] = None
     key: Annotated[
-        Annotated[str, Meta(pattern=r"^sha256:[0-9a-fA-F]{64}$")] | None,
+        Hash | None,
         Meta(title='"sha256:" and 64 hex digits', description="the SHA-256 of the caller's key"),
     ] = None
     upstream: Annotated[Text | None, Meta(description="where to; may be left out where there is only one")] = None
@@ -184,6 +229,8 @@ class RouteTable(Struct):
 
 class FileTable(Struct):
     server: Annotated[dict[str, object], Meta(title="a table")] = {}
+    admin: Annotated[dict[str, object], Meta(title="a table")] = {}
+    key: Tables = {}
     compression: Annotated[dict[str, object], Meta(title="a table")] = {}
     ledger: Annotated[dict[str, object], Meta(title="a table")] = {}
     recording: Annotated[dict[str, object], Meta(title="a table")] = {}

@@ -15,6 +15,7 @@ from policies.presets import PRESETS, TABLES
 from policies.routes import Route
 from policies.rules import RulePolicy
 from policies.tables import Complaint, Path, read, unknown
+from proxy.callers import admin, callers
 from proxy.chosen import chosen
 from proxy.pricing import parse_overrides
 from proxy.schema import (
@@ -59,17 +60,22 @@ class Sections:
             body_idle_seconds=server.body_idle_seconds,
             unread_seconds=server.unread_seconds,
             drain_seconds=server.drain_seconds,
+            requests=server.max_requests,
         )
         parse_overrides(file.prices, self._complaints)
         if not file.route and len(upstreams) > 1:
             self._complain(("upstream",), "are several, and no [[route]] says which takes what")
         routes = file.route or [{"name": "default", "upstream": next(iter(file.upstream or OPENAI))}]
+        taken = self._routes(routes, list(file.upstream or OPENAI), policies)
         return Settings(
             upstreams=upstreams,
-            routes=self._routes(routes, list(file.upstream or OPENAI), policies),
+            routes=taken,
             policies=policies,
             host=server.host,
             port=server.port,
+            open=server.open,
+            keys=callers(file.key, [route.name for route in taken], self._complaints),
+            admin=admin(file.admin, self._complaints),
             limits=limits,
             compression=Compression(
                 deadline_ms=compression.deadline_ms,
@@ -119,7 +125,7 @@ class Sections:
         if wrong := _wrong_url(written.url):
             self._complain((*at, "url"), wrong, "http or https, a host, and a path if need be")
         timeouts = Timeouts(written.connect, written.first_byte, written.idle, written.total)
-        return Upstream(name, written.url.rstrip("/"), self._key(written, at), timeouts)
+        return Upstream(name, written.url.rstrip("/"), self._key(written, at), timeouts, written.max_concurrent)
 
     def _key(self, table: UpstreamTable, at: Path) -> str | None:
         if table.key_env is not None and table.key_file is not None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from proxy.admin import Beside
 from proxy.app import App
 from proxy.protocol import KEEP_ALIVE_SECONDS, Protocol, take_room
 from proxy.settings import Limits
@@ -27,10 +28,17 @@ class Server(uvicorn.Server):
     A second SIGINT ends them. Signals are not raised again afterwards, so that the caller can still close its files.
     """
 
-    def __init__(self, config: uvicorn.Config, app: App, reload: Callable[[], object] | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: App,
+        reload: Callable[[], object] | None,
+        admin: socket.socket | None = None,
+    ) -> None:
         super().__init__(config)
         self._app = app
         self._reload = reload
+        self._admin = admin
         self._stopping = asyncio.Event()
         self.ready = threading.Event()
 
@@ -43,7 +51,22 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._admin is not None:
+            await self.open_beside(self._app.beside, self._admin)
         self.ready.set()
+
+    async def open_beside(self, app: Beside, listener: socket.socket) -> None:
+        """Serves another app, on the same loop, for as long as this one is served."""
+        config = _config(app, Limits())
+        config.load()
+        state = self.server_state  # the same, so that its open requests are drained, too
+        self.servers.append(
+            await self.loop.create_server(
+                lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
+                sock=listener,
+                backlog=BACKLOG,
+            )
+        )
 
     async def main_loop(self) -> None:
         """Waits, where uvicorn would look around ten times a second."""
@@ -71,14 +94,20 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def serve(app: App, listener: socket.socket, limits: Limits, reload: Callable[[], object] | None = None) -> None:
+def serve(
+    app: App,
+    listener: socket.socket,
+    limits: Limits,
+    reload: Callable[[], object] | None = None,
+    admin: socket.socket | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT, then up to `limits.drain_seconds` longer for what is open. `reload` is called, in
-    a thread, for each SIGHUP."""
+    a thread, for each SIGHUP. `admin`: a second listener, for metrics and reports."""
     take_room()
     gc.collect()
     gc.freeze()  # modules and tables stay; looking at them again and again would stall requests for 20 ms
     gc.set_threshold(*GC_THRESHOLDS)
-    Server(_config(app, limits), app, reload).run([listener])
+    Server(_config(app, limits), app, reload, admin).run([listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -88,10 +117,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def running(app: App, limits: Limits | None = None) -> Iterator[str]:
+def running(app: App, limits: Limits | None = None, admin: socket.socket | None = None) -> Iterator[str]:
     """Serves from a thread on a free local port while the block lasts. Gives the base URL, without a path."""
     listener = listen("127.0.0.1", 0)
-    server = Server(_config(app, limits or Limits()), app, None)
+    server = Server(_config(app, limits or Limits()), app, None, admin)
     thread = threading.Thread(target=server.run, args=([listener],), name="laconic-server", daemon=True)
     thread.start()
     server.ready.wait(START_SECONDS)
@@ -102,7 +131,7 @@ def running(app: App, limits: Limits | None = None) -> Iterator[str]:
         thread.join()
 
 
-def _config(app: App, limits: Limits) -> uvicorn.Config:
+def _config(app: App | Beside, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",

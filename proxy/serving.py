@@ -8,12 +8,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 
 from compressors import tokenizers
 from policies.base import Recovers
+from proxy.access import exposed
+from proxy.admin import Doors
 from proxy.app import App
 from proxy.check import Checked, check, unwritable
 from proxy.chosen import runs_models
+from proxy.config import ConfigError, Problem
 from proxy.economy import Economy
 from proxy.endpoints import Parts
 from proxy.guard.shown import watch
@@ -23,6 +27,7 @@ from proxy.ledger import LedgerError, open_ledger
 from proxy.meters import LogMeter, TelemetryError, telemetry
 from proxy.pipeline import Pipeline
 from proxy.pricing import Prices, parse_overrides
+from proxy.quota import Quota
 from proxy.recording import open_recorder
 from proxy.reload import Current
 from proxy.savings import Meter
@@ -35,6 +40,7 @@ from proxy.transport import Transport
 log = logging.getLogger("laconic")
 
 SEEN = ".seen"
+KEYS = ".keys"
 WORKERS_WITH_MODELS = 8
 """They mostly wait for the device, which computes what several of them bring in one go."""
 
@@ -44,22 +50,44 @@ def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "bm25s"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if why := exposed(settings):
+        return _refused(why)
     economy = Economy(lambda: current.current())
     pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
-    current = Current(settings, load, pipeline.settle)
+    current = Current(settings, lambda: unexposed(load(), settings.host), pipeline.settle)
     with ExitStack() as stack:
         try:
             app = _app(current, pipeline, economy, stack)
             listener = stack.enter_context(listen(settings.host, settings.port))
+            admin = admin_listener(settings, stack)
         except (LedgerError, TelemetryError) as error:
             return _refused(str(error))
         except OSError as error:
-            return _refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+            return _refused(f"cannot listen on {_places(settings)}: {error.strerror}")
         tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
         print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
         pipeline.missing(settings)  # models are loaded from here on, not from the first request on
-        run(app, listener, settings.limits, lambda: _reload(current, pipeline))
+        run(app, listener, settings.limits, lambda: _reload(current, pipeline), admin)
     return 0
+
+
+def admin_listener(settings: Settings, stack: ExitStack) -> socket | None:
+    """The second listener, None where there is to be none. It is closed with the stack. Raises `OSError`."""
+    admin = settings.admin
+    return None if admin.port is None else stack.enter_context(listen(admin.host, admin.port))
+
+
+def _places(settings: Settings) -> str:
+    admin = settings.admin
+    beside = "" if admin.port is None else f" and {admin.host}:{admin.port}"
+    return f"{settings.host}:{settings.port}{beside}"
+
+
+def unexposed(new: Settings, host: str) -> Settings:
+    """New settings, unless they open to all what listens on `host`. Raises `ConfigError`."""
+    if why := exposed(replace(new, host=host)):
+        raise ConfigError((Problem("configuration", None, "", why),))
+    return new
 
 
 def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStack) -> App:
@@ -82,8 +110,10 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
     recorder = open_recorder(settings.recording)
     if recorder:
         stack.callback(recorder.close)
-    parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder)
-    return App(parts, told.render_metrics)
+    quota = Quota(Path(settings.ledger + KEYS) if settings.ledger else None)
+    parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder, quota)
+    told.watch_refusals(parts.under_way.refused.copy)
+    return App(parts, told.render_metrics, Doors.of(settings), settings.ledger)
 
 
 def threads(settings: Settings) -> Compression:
@@ -123,8 +153,16 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
         *_guarded(settings),
         f"It will not: touch instructions, questions, tool calls or schemas; rewrite or summarise; {_keep(settings)};",
         f"  change answers{_but(settings)}; follow redirects; send anything to anybody but the upstream.",
-        f"  {base}/healthz  /readyz  /metrics    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
+        f"  {base}/healthz  /readyz{_shown(settings)}    stop: Ctrl-C or SIGTERM    reload the configuration: SIGHUP",
     ]
+
+
+def _shown(settings: Settings) -> str:
+    """Where metrics and reports are."""
+    admin, pages = settings.admin, "  /metrics  /report"
+    if admin.port is not None:
+        return f"    {admin.host}:{admin.port}{pages}"
+    return pages if Doors.of(settings).refusal({"headers": []}, bool(settings.keys)) is None or admin.key_hash else ""
 
 
 def _guarded(settings: Settings) -> list[str]:

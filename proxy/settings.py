@@ -29,6 +29,7 @@ class Limits:
     body_idle_seconds: float = 60.0  # the longest a client may pause while it sends a body
     unread_seconds: float = 300.0  # the longest a client may leave what it was sent unread
     drain_seconds: float = 30.0
+    requests: int = 2000  # under way at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,37 @@ class Upstream:
     """`url` is what a client would use as base URL; a path in it (`/v1`) stands for the client's `/v1`.
 
     `key` replaces the caller's Authorization where given (read from the environment or a file, never from the config).
+    `max_concurrent`: requests that it is sent at the same time.
     """
 
     name: str
     url: str
     key: str | None = field(default=None, repr=False)
     timeouts: Timeouts = Timeouts()
+    max_concurrent: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Somebody who may use this service. `hash`: SHA-256 of the key, lower-case hex; `routes` None: all of them;
+    `floor`: what an `x-laconic` header would say that each of its requests carries."""
+
+    name: str
+    hash: str = field(repr=False)
+    routes: frozenset[str] | None = None
+    floor: str | None = None
+    requests_per_minute: int | None = None
+    usd_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who may see metrics and reports: `port` puts them on a listener of their own, `key_hash` (SHA-256 in hex) behind
+    a key; with neither, whoever reaches a service that listens on loopback and has no keys."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    key_hash: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +122,9 @@ class Settings:
     policies: Mapping[str, Policy]
     host: str = "127.0.0.1"
     port: int = 8787
+    open: bool = False  # whoever reaches it may use it, wherever it listens
+    keys: tuple[Key, ...] = ()  # none: nobody needs one
+    admin: Admin = Admin()
     limits: Limits = Limits()
     compression: Compression = Compression()
     ledger: str | None = None  # path of the SQLite file; None: not kept

@@ -1,4 +1,4 @@
-"""What a ledger adds up to: savings by route, model or day, and why texts were left alone."""
+"""What a ledger adds up to: savings by route, model, day or caller, and why texts were left alone."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -11,8 +11,10 @@ from proxy.comparison import Place, strata
 from proxy.ledger import LedgerError, read_only
 from proxy.trial import Stratum, Trial, compare
 
-By = Literal["route", "model", "day"]
-_KEYS: Mapping[By, str] = {"route": "route", "model": "model", "day": "date(at, 'unixepoch')"}
+By = Literal["route", "model", "day", "caller"]
+KEYS: Mapping[By, str] = {"route": "route", "model": "model", "day": "date(at, 'unixepoch')", "caller": "caller"}
+
+_PLACES: Mapping[By, int] = {"route": 1, "model": 2}  # in `comparison.Place`, whose first is the key asked for
 
 _COUNTS = """
 SELECT {key} AS key,
@@ -67,7 +69,7 @@ WHERE at >= :since AND at < :until GROUP BY 1 ORDER BY 2 DESC, 1
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All requests of one route, model or day (UTC). Sums are None where no request said the number.
+    """All requests of one route, model, day (UTC) or caller. Sums are None where no request said the number.
 
     `tokens_before` and `tokens_sent` are our counts of text, over the requests that were counted; `audited_removable`
     would have gone, had audit not sent the original. `saved_usd` is gross and leaves out the `unpriced` requests,
@@ -156,8 +158,8 @@ def summarise(path: Path, by: By, since: float = 0.0, until: float = float("inf"
         try:
             connection.execute("BEGIN")  # one snapshot for all queries, while others write
             held = strata(connection, "''", period)
-            parts = strata(connection, _KEYS[by], period) if by == "day" else held
-            groups = _summaries(connection, _KEYS[by], " GROUP BY 1 ORDER BY 1", period, _by(by, parts))
+            parts = strata(connection, KEYS[by], period) if by in ("day", "caller") else held
+            groups = _summaries(connection, KEYS[by], " GROUP BY 1 ORDER BY 1", period, _by(by, parts))
             (total,) = _summaries(connection, "'total'", "", period, {"total": list(held.values())})
             reasons = connection.execute(_REASONS, period).fetchall()
             segments = connection.execute(_SEGMENTS, period).fetchall()
@@ -176,7 +178,7 @@ def summarise(path: Path, by: By, since: float = 0.0, until: float = float("inf"
 def _by(by: By, found: Mapping[Place, Stratum]) -> Mapping[str, list[Stratum]]:
     groups: dict[str, list[Stratum]] = {}
     for place, stratum in found.items():
-        groups.setdefault(place[("day", "route", "model").index(by)], []).append(stratum)
+        groups.setdefault(place[_PLACES.get(by, 0)], []).append(stratum)
     return groups
 
 

@@ -34,7 +34,9 @@ MONEY = Money(0.00125, 0.0005, 0.0001, Bill(0.5, 0.25, 0.0, 0.25))
 
 def savings(n: int = 0, measured: Measured = MEASURED) -> Savings:
     usage = Usage(input=410, output=20, cached=0)
-    return Savings(f"id{n}", 1e9 + n, "rag", "balanced", "openai", True, measured, 200, usage, MONEY, 30.0, 90.0)
+    return Savings(
+        f"id{n}", 1e9 + n, "rag", "balanced", "openai", True, measured, 200, usage, MONEY, 30.0, 90.0, caller="anna"
+    )
 
 
 def rows(path: Path) -> list[sqlite3.Row]:
@@ -107,6 +109,7 @@ def test_a_record_is_kept_in_full(tmp_path: Path) -> None:
         "compressor_usd": 0.0001,
         "arm": "treated",
         "conversation": blake2b(b"0123456789abcdef", digest_size=8, key=secret).digest(),
+        "caller": "anna",
     }
     unknown = {name for name, value in second.items() if value is None}
     assert unknown >= {"status", "tokens_before", "billed_input", "billed_cached", "saved_usd", "compression_ms"}

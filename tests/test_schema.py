@@ -13,11 +13,13 @@ from policies.written import PolicyTable, RangeTable, RuleTable
 from proxy.config import load
 from proxy.pricing import PriceTable
 from proxy.schema import (
+    AdminTable,
     CompressionTable,
     CompressorTable,
     FileTable,
     GuardTable,
     HeaderTable,
+    KeyTable,
     LedgerTable,
     RecordingTable,
     RouteTable,
@@ -29,6 +31,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "configuration.md"
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "server": ServerTable,
+    "key": KeyTable,
+    "admin": AdminTable,
     "compression": CompressionTable,
     "compressor": CompressorTable,
     "ledger": LedgerTable,
