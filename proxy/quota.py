@@ -3,9 +3,9 @@ share and a restart keeps.
 
 A file of records of 64 bytes, one a name, found by a digest of it. Each is read, changed and written under a lock of
 its own that is held for microseconds. Where it cannot be had in a tenth of a second, since the process that holds it
-was stopped, changes are made without it, and some may be lost: requests do not wait for another process.
-Records carry a checksum, and one that is damaged is started anew. The file is read and written, not mapped: a mapped
-one that somebody cuts short, or that finds the disk full, would end the process.
+was stopped, changes are made without it, and some may be lost: requests do not wait for another process. Records carry
+a checksum, and one that is damaged is started anew. The file is read and written, not mapped: a mapped one that
+somebody cuts short, or that finds the disk full, would end the process.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from proxy.settings import Key
 DAY = 86_400
 _MAGIC = b"LACONIC keys 1\n".ljust(64, b"\0")
 _RECORD = struct.Struct("<16sddqd12xI")  # tag, tokens, when, day, USD, checksum of all before
-_PATIENCE = 0.1  # seconds, once: until a lock can be had again, nobody waits for one
+_PATIENCE = 0.1  # seconds, once: until that lock can be had again, nobody waits for it
 _THREADS = Lock()  # a lock of the file is the process's: it does not keep its threads apart
 
 log = logging.getLogger("laconic.quota")
@@ -54,7 +54,7 @@ class Quota:
         self._path = path
         self._file: int | None = None
         self._opened = path is None
-        self._stuck = False  # somebody holds a lock and does not go on
+        self._stuck: set[int] = set()  # places whose lock somebody holds who does not go on
         self._places: dict[str, int] = {}
         self._memory: dict[str, Used] = {}
         self._uncharged: set[str] = set()
@@ -108,11 +108,12 @@ class Quota:
         if file is None:
             yield
             return
-        patience = 0.0 if self._stuck else _PATIENCE
-        held = _lock(file, place, patience)
-        if not held and not self._stuck:
-            log.warning("%s is held by a process that does not go on; nobody waits for it any more", self._path)
-        self._stuck = not held
+        held = _lock(file, place, 0.0 if place in self._stuck else _PATIENCE)
+        if held:
+            self._stuck.discard(place)
+        elif place not in self._stuck:
+            self._stuck.add(place)
+            log.warning("%s is held by a process that does not go on; from now on it is not waited for", self._path)
         try:
             yield
         finally:

@@ -353,7 +353,7 @@ def hold(stack: ExitStack, url: str, target: str, fake: Provider, number: int) -
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

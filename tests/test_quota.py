@@ -258,21 +258,30 @@ def test_a_place_where_no_file_can_be_is_said_and_memory_serves(
         assert "each process counts for itself" in caplog.text
 
 
-def test_a_lock_that_another_process_never_gives_back_is_not_waited_for(tmp_path: Path, clock: Clock) -> None:
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX, 64, 64)
+print("held", flush=True)
+input()
+"""
+
+
+def test_a_lock_that_another_process_never_gives_back_is_waited_for_once(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "l.keys"
     quota = Quota(path, clock)
-    anna = key("anna", requests_per_minute=5)
-    assert taken(quota, anna, 2) == 2
-    program = (
-        "import fcntl,sys; f=open(sys.argv[1],'r+b'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); input()"
-    )
-    run = [sys.executable, "-c", program, str(path)]
+    anna, bob = key("anna", requests_per_minute=5), key("bob", requests_per_minute=5)
+    assert (taken(quota, anna, 2), taken(quota, bob, 2)) == (2, 2)
+    run = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert taken(quota, anna) == 3
-        assert taken(Quota(path, clock), anna) == 0
+        assert [taken(quota, each, 1) for each in (anna, bob, anna, bob, anna, bob, anna)] == [1, 1, 1, 1, 1, 1, 0]
+        assert caplog.text.count("is held by a process that does not go on") == 1
         holder.communicate("\n", timeout=10)
+    assert taken(Quota(path, clock), anna) == 0
 
 
 def test_no_quota_no_file(tmp_path: Path) -> None:
