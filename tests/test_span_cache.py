@@ -153,6 +153,14 @@ def test_what_is_done_when_time_is_over_is_not_done_again() -> None:
     assert [k.spans for k in kept] == [k.spans for k in load("lexical").compress(tasks)]
 
 
+def test_what_was_put_first_stays() -> None:
+    """It was sent, and providers know it: what a request beside it found comes too late."""
+    cache = SpanCache(1 << 20)
+    cache.put(b"a", Kept(((0, 1),)))
+    cache.put(b"a", Kept(((0, 2),)))
+    assert cache.get(b"a") == Kept(((0, 1),))
+
+
 def test_many_threads_at_once_leave_it_in_order() -> None:
     cache = SpanCache(50 * OVERHEAD)
     tasks = [replace(TASK, text=f"{n}. {TASK.text}") for n in range(100)]
