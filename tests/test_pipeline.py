@@ -144,7 +144,9 @@ class Short:
 
 
 def test_a_compressor_that_loses_a_task_leaves_the_body_as_it_was() -> None:
-    assert prepare(Short()).body == BODY
+    prepared = prepare(Short())
+    assert prepared.body == BODY
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, "error: CompressionError")
 
 
 def test_a_compressor_that_gains_nothing_leaves_the_body_as_it_was_and_says_so() -> None:
