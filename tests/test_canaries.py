@@ -36,6 +36,10 @@ from types import ModuleType
 import compressors
 from proxy.cli import main
 
+def asked_for(event, details):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        print(event, details[-1] if event == "socket.connect" else details[0], file=connects)
+
 class Chatty:
     def compress(self, tasks):
         print_of = tasks[0].text, tasks[0].question
@@ -45,6 +49,8 @@ module = ModuleType("chatty")
 module.Chatty = Chatty
 sys.modules["chatty"] = module
 compressors.TABLE["chatty"] = "chatty:Chatty"
+connects = open("connects", "a", buffering=1)
+sys.addaudithook(asked_for)
 level = logging.Logger.setLevel
 logging.Logger.setLevel = lambda self, _: level(self, logging.DEBUG)
 sys.exit(main(sys.argv[1:]))
@@ -280,6 +286,9 @@ def test_no_canary_is_found_in_anything_that_was_written(tmp_path: Path, fake: P
     assert all(said in left["stderr"] for said in (b" DEBUG ", b"not reloaded", b"error: ValueError"))
     assert b"Traceback" not in left["stderr"]
     assert len(it.heard) > 100
+    asked_for = left["connects"].splitlines()  # by exporters and whatever else runs in it: nobody but the collector
+    assert asked_for
+    assert all(b"127.0.0.1" in host for host in asked_for)
     for canary in CANARIES:
         for name, written in {**alive, **left, **told, "heard": b"\n".join(it.heard)}.items():
             assert canary.encode() not in written, f"{canary} in {name}"
