@@ -19,6 +19,7 @@ from shutil import copytree, ignore_patterns
 from xml.etree import ElementTree
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -109,9 +110,10 @@ def sabotage(breaks: Sequence[Break], promises: dict[int, str], console: Console
             for test in one.tests:
                 mark = "caught" if test in found else "[bold red]NOT caught"
                 table.add_row(str(one.promise), promises[one.promise], one.what, test, mark)
+            console.print(f"{one.promise}: {one.what}")
             if missed := set(one.tests) - found:
                 good = False
-                console.print(f"[red]not caught:[/red] {one.what}: {', '.join(sorted(missed))}\n{said}", markup=True)
+                console.print(f"[bold red]NOT caught[/bold red] by {', '.join(sorted(missed))}\n{escape(said)}")
     console.print(table)
     return good
 
