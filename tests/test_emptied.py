@@ -9,7 +9,7 @@ from layouts import CALL, LAYOUTS, QUESTION, body, tool, user
 from provider import Provider
 from raw import ask, chat, value
 
-from compressors import Kept, Task
+from compressors import Budget, Kept, Rate, Task, Threshold, Tokens, load
 from compressors.tokenizers import counter
 from policies.base import Kind, Plan, Segment, Step
 from policies.budget import LOSSLESS
@@ -47,6 +47,12 @@ def test_a_text_of_which_nothing_would_be_left_is_put_back(service: Service, fak
     """APIs refuse an empty content of a tool or a user."""
     raw = body([user(QUESTION), CALL, tool(PROSE)])
     assert sent(service, fake, raw, lambda task: ()) == b"restored: nothing would be left"
+
+
+@pytest.mark.parametrize("budget", [Tokens(0), Rate(0.001), Threshold(1)])
+def test_no_budget_takes_the_best_unit(budget: Budget) -> None:
+    (kept,) = load("lexical").compress([Task(PROSE + "The miller is called Ada.", budget, "Who is the miller?")])
+    assert "Ada" in "".join((PROSE + "The miller is called Ada.")[a:b] for a, b in kept.spans)
 
 
 @pytest.mark.parametrize("layout", ["labels", "tags", "developer"])
