@@ -4,6 +4,7 @@ That they are caught takes minutes: `python tests/sabotage.py`.
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_every_promise_is_broken_more_than_once(sheet: Sheet) -> None:
     assert sorted(sheet.promises) == list(range(1, 18))
     for number in sheet.promises:
         assert sum(one.promise == number for one in sheet.breaks) > 1, number
+
+
+def test_the_document_counts_them_right(sheet: Sheet) -> None:
+    rows = [re.split(r"(?<!\\)\|", line) for line in (ROOT / "docs/reliability.md").read_text("utf-8").splitlines()]
+    told = {int(row[1]): int(row[5]) for row in rows if len(row) == 8 and row[1].strip().isdecimal()}
+    assert told == Counter(one.promise for one in sheet.breaks)
 
 
 def test_a_break_whose_old_text_is_gone_is_told() -> None:
