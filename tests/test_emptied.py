@@ -64,15 +64,36 @@ def test_a_compressor_that_drops_what_is_protected_changes_nothing(
     assert reason == b"restored: it would have lost protected text"
 
 
+count = counter("o200k_base").count
+
+
+def part(text: str, start: int, end: int) -> Segment:
+    return Segment(0, 0, None, start, end, Kind.CONTEXT, "user", text[start:end], tokens=count(text[start:end]))
+
+
+def test_of_two_stretches_the_one_that_grows_is_put_back() -> None:
+    """However much the other one saves."""
+    word = " internationalization"
+    text, split = word[:4] + word[5:], 4
+    assert count(text) > count(word)
+    whole, edge = PROSE + word, len(PROSE)
+    request = wire.parse(json.dumps({"messages": [user(whole)]}).encode())
+    own = part(whole, 0, edge), part(whole, edge, len(whole))
+    steps = Step(0, 0, edge, (0,), "test", LOSSLESS, ""), Step(0, edge, len(whole), (1,), "test", LOSSLESS, "")
+    cuts = {steps[0]: Cut(((9, 400),)), steps[1]: Cut(((edge + split, edge + split + 1),))}
+    found = _Verified(Examined(request, own, "o200k_base", False), Plan(steps, ("planned", "planned")), cuts)
+    assert found.texts == {0: whole[:9] + whole[400:]}
+    assert found.reasons == ["compressed", "no gain"]
+
+
 def test_a_text_that_has_as_many_tokens_as_before_is_put_back() -> None:
     """A segment may count fewer by itself, and the text that it stands in no fewer."""
     text, cut = "the wheel turns slowly", (9, 10)
     segment = text[: cut[1]]
-    count = counter("o200k_base").count
     assert count(segment[: cut[0]]) < count(segment)
     assert count(text[: cut[0]] + text[cut[1] :]) >= count(text)
     request = wire.parse(json.dumps({"messages": [user(text)]}).encode())
-    own = Segment(0, 0, None, 0, cut[1], Kind.CONTEXT, "user", segment, tokens=count(segment))
+    own = part(text, 0, cut[1])
     step = Step(0, 0, cut[1], (0,), "test", LOSSLESS, "")
     found = _Verified(Examined(request, (own,), "o200k_base", False), Plan((step,), ("planned",)), {step: Cut((cut,))})
     assert found.texts == {}
