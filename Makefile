@@ -5,7 +5,7 @@ CLIENTS_VENV ?= $(VENV)-clients
 REFERENCE_VENV ?= $(VENV)-reference
 BIN := $(VENV)/bin
 
-.PHONY: test lint types check test-clients test-reference demo bench lock clean
+.PHONY: test lint types check sabotage test-clients test-reference demo bench lock clean
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
@@ -14,6 +14,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Each promise broken on purpose: its tests must fail. Takes some minutes.
+sabotage: $(VENV)/.installed
+	$(BIN)/python tests/sabotage.py
 
 check: lint test test-clients test-reference
 

@@ -5,7 +5,8 @@ construction and can be checked, shown as a diff and traced back.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 Span = tuple[int, int]
@@ -55,9 +56,19 @@ class Task:
     before: str = ""
 
 
+class Fallback(StrEnum):
+    """Why a compressor chose without its model, by the plain means that it names in its docstring."""
+
+    TIME = "no time"
+    ENGINE = "no engine"
+    LANGUAGE = "another language"
+    QUESTION = "no question"
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The spans of `Task.text` that stay: ordered, apart, none empty. `scores` holds one number a span, or nothing.
+    `fallback`: why the compressor's model had no part in it, None where it had or there is none; told, not compared.
 
     `order` is told apart from what stays: the indexes of `Task.documents` in the order in which a compressor would
     rather have them read, each once; empty where the order of the text is right. The caller decides.
@@ -65,8 +76,8 @@ class Kept:
 
     spans: tuple[Span, ...]
     scores: tuple[float, ...] = ()
-    model: str = ""
     order: tuple[int, ...] = ()
+    fallback: Fallback | None = field(default=None, compare=False)
 
 
 class Compressor(Protocol):

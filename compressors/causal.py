@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from compressors.base import Span
+from compressors.base import CompressionError, Span
 from compressors.causal_engine import Engine, Row, Surprises
 from compressors.checkpoint import Checkpoint, open_checkpoint
 from compressors.device import Device
@@ -168,6 +168,8 @@ class Chain:
         self._hidden = fresh[0] if self._hidden is None else torch.cat([self._hidden, fresh[0]])
         first = known + skip
         scores = self._engine.surprise(self._hidden[max(first, 1) - 1 : -1], ids[max(skip, 1 - known) :])
+        if np.isnan(scores).any():
+            raise CompressionError("the model gave NaN for a score")
         return scores if first or skip else np.concatenate([[np.float32(np.nan)], scores])
 
     def _crop(self, length: int) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta, Struct, to_builtins
 
 from compressors import cancel, codepoints, languages
-from compressors.base import Cancelled, Kept, Span, Task, Threshold
+from compressors.base import Cancelled, Fallback, Kept, Span, Task, Threshold
 from compressors.chunks import rows, sentence_ends
 from compressors.encoders.engine import lacks
 from compressors.fit import fit
@@ -103,7 +103,7 @@ class Classifier:
         model.keep([[model.first, model.last]])
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
-        wanted = [task for task in tasks if task.text.strip() and not keeps_all(task) and self._reads(task.text)]
+        wanted = [task for task in tasks if _lossy(task) and not self._unread(task.text)]
         keys = list(dict.fromkeys((task.text, task.documents) for task in wanted))
         found = self._in_time(keys)
         return [
@@ -126,8 +126,11 @@ class Classifier:
         """Why no model runs and white space alone goes; "" where one does."""
         return lacks(self._settings.model, self._settings.device)
 
-    def _reads(self, text: str) -> bool:
-        return not self.lacks and languages.reads(self._model.checkpoint.languages, text)
+    def _unread(self, text: str) -> Fallback | None:
+        """Why the model does not read this text, None where it does."""
+        if self.lacks:
+            return Fallback.ENGINE
+        return None if languages.reads(self._model.checkpoint.languages, text) else Fallback.LANGUAGE
 
     def _without(self, task: Task) -> Kept:
         """What is done with a text that the model does not read, or not in time: nothing that could change what it
@@ -135,7 +138,7 @@ class Classifier:
         if not task.text.strip():
             return whole(task)
         (kept,) = self._plain.compress([task])
-        return kept
+        return replace(kept, fallback=self._unread(task.text) or Fallback.TIME) if _lossy(task) else kept
 
     def _read(self, text: str, documents: tuple[Span, ...]) -> Reading:
         cancel.check()
@@ -200,6 +203,10 @@ class Classifier:
     def _model(self) -> TokenClassifier:
         given = self._settings
         return token_classifier(given.model, given.device, given.precision)
+
+
+def _lossy(task: Task) -> bool:
+    return bool(task.text.strip()) and not keeps_all(task)
 
 
 def _occurrences(text: str, tokens: Sequence[str]) -> Iterator[Span]:

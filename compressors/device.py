@@ -16,6 +16,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Protocol, TypeVar, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from compressors import cancel
@@ -34,7 +35,8 @@ _lock = threading.Lock()
 
 
 class RowModel(Limits, Protocol[In]):
-    """A model that turns rows into arrays, one each, in order. `run` is called by lanes; see `Limits` for the rest."""
+    """A model that turns rows into arrays, one each, in order; a NaN in one is an error. `run` is called by lanes; see
+    `Limits` for the rest."""
 
     def run(self, rows: Sequence[In]) -> Sequence[NDArray[Any]]:
         """One micro-batch. A row's result may depend on the others' by the noise of float arithmetic only."""
@@ -179,6 +181,8 @@ def _outcome(batch: Batch) -> "Future[Any]":
         made = [job()] if job else cast(RowModel[Any], batch.model).run([work.rows[row] for work, row in works])
         if len(made) != len(works):
             raise ValueError(f"{len(made)} results for {len(works)} rows")
+        if job is None and any(np.isnan(row).any() for row in made):
+            raise CompressionError("the model gave NaN for a score")
     except BaseException as error:  # noqa: BLE001  # not swallowed: raised where the result is awaited
         ordinary = isinstance(error, Exception) and not isinstance(error, CancelledError)
         future.set_exception(error if ordinary else CompressionError(f"the model ended with {type(error).__name__}"))

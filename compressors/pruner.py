@@ -18,7 +18,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, to_builtins
 
 from compressors import cancel, head, languages
-from compressors.base import Kept, Rate, Task
+from compressors.base import Fallback, Kept, Rate, Task
 from compressors.embedding import Embedded, Embedder, Text, embedder
 from compressors.encoders.engine import lacks
 from compressors.features import described
@@ -76,29 +76,35 @@ class Pruner:
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         cases = [_case(task) for task in tasks]
-        scored = iter(self._score_all([case for case in cases if case]))
-        return [
-            keep(case.parts, next(scored)) if case else whole(task) for task, case in zip(tasks, cases, strict=True)
-        ]
+        scored = self._score_all([case for case in cases if case])
+        return [_kept(case, *next(scored)) if case else whole(task) for task, case in zip(tasks, cases, strict=True)]
 
     def scores(self, tasks: Sequence[Task]) -> list[list[float]]:
         """The score of each unit of each task (see `selection.layout`), none where nothing can go."""
         cases = [_case(task) for task in tasks]
-        scored = iter(self._score_all([case for case in cases if case]))
-        return [next(scored) if case else [] for case in cases]
+        scored = self._score_all([case for case in cases if case])
+        return [next(scored)[0] if case else [] for case in cases]
 
-    def _score_all(self, cases: Sequence[Case]) -> list[list[float]]:
-        read = [case for case in cases if self._reads(case.task)]
-        found = dict(zip(map(id, read), self._scores(read), strict=True)) if read else {}
-        return [found.get(id(case)) or case.words.scores for case in cases]
+    def _score_all(self, cases: Sequence[Case]) -> Iterator[tuple[list[float], Fallback | None]]:
+        why = [self._unread(case.task) for case in cases]
+        found = self._scores([case for case, unread in zip(cases, why, strict=True) if not unread])
+        for case, unread in zip(cases, why, strict=True):
+            scores = None if unread else next(found)
+            yield scores or case.words.scores, None if scores else unread or Fallback.TIME
 
-    def _reads(self, task: Task) -> bool:
-        if self.lacks or not task.question.strip():
-            return False
-        return languages.reads(self._embedder.checkpoint.languages, task.text, task.question)
+    def _unread(self, task: Task) -> Fallback | None:
+        """Why the model does not read this task, None where it does."""
+        if self.lacks:
+            return Fallback.ENGINE
+        if not task.question.strip():
+            return Fallback.QUESTION
+        known = languages.reads(self._embedder.checkpoint.languages, task.text, task.question)
+        return None if known else Fallback.LANGUAGE
 
     def _scores(self, cases: Sequence[Case]) -> Iterator[list[float] | None]:
         """For each case its scores, None where there was no time for them."""
+        if not cases:
+            return
         until = monotonic() + _SHARE * cancel.remaining()
         found = self._embedder.embed([_text(case) for case in cases], until)
         for case, embedded in zip(cases, found, strict=True):
@@ -134,6 +140,10 @@ def _case(task: Task) -> Case | None:
     if len(parts.units) < 2:
         return None
     return Case(task, parts, analysis(task, parts.units, Weights()))
+
+
+def _kept(case: Case, scores: Sequence[float], fallback: Fallback | None) -> Kept:
+    return replace(keep(case.parts, scores), fallback=fallback)
 
 
 def _text(case: Case) -> Text:

@@ -103,7 +103,7 @@ class RankedClassifier:
         excerpts = [Excerpt(task.text, kept.spans) for task, kept in zip(tasks, chosen, strict=True)]
         kept = self._classifier.compress([_rest(t, e) for t, e in zip(tasks, excerpts, strict=True)])
         return [
-            Kept(excerpt.outward(words.spans), order=passages.order)
+            Kept(excerpt.outward(words.spans), order=passages.order, fallback=words.fallback)
             for excerpt, words, passages in zip(excerpts, kept, chosen, strict=True)
         ]
 

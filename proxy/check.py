@@ -57,7 +57,7 @@ def _missing(settings: Settings, warm_up: bool) -> list[str]:
     return sentences
 
 
-def _lacks(name: str, settings: Settings) -> str:
+def lacks(name: str, settings: Settings) -> str:
     """Why a compressor does without its model here, "" where it does not."""
     one = settings.compressors.get(name, Chosen(name))
     try:
@@ -83,7 +83,7 @@ def _lines(settings: Settings) -> tuple[str, ...]:
     if not any(route.catches_all for route in settings.routes):
         routes.append("other requests: refused, since no route takes them")
     routes.extend(_compressor(name, settings) for name in called_for(settings) if name in settings.compressors)
-    routes.extend(f"compressor {name}: {why}" for name in called_for(settings) if (why := _lacks(name, settings)))
+    routes.extend(f"compressor {name}: {why}" for name in called_for(settings) if (why := lacks(name, settings)))
     policies, upstreams = {r.policy for r in settings.routes}, {r.upstream for r in settings.routes}
     unused = [
         *(f"policy {name}: no route uses it" for name in settings.policies if name not in {*policies, *PRESETS}),

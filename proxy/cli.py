@@ -178,7 +178,9 @@ def _compress(options: argparse.Namespace) -> int:
     except (CompressionError, BadSetting, BadRecord, OSError, ImportError) as error:
         return _complain(error)
     sys.stdout.write(result.text)
-    print(f"{result.tokens_before} tokens before, {result.tokens_after} after, {result.ms:.1f} ms", file=sys.stderr)
+    without = f"; without the model: {result.without}" if result.without else ""
+    figures = f"{result.tokens_before} tokens before, {result.tokens_after} after, {result.ms:.1f} ms"
+    print(figures + without, file=sys.stderr)
     return 0
 
 

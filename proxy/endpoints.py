@@ -17,7 +17,16 @@ from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
 from proxy.guard.state import State
 from proxy.guard.watch import Guard
-from proxy.headers import bearer_token, content_coding, credentials, is_event_stream, is_json, plain, printable
+from proxy.headers import (
+    bearer_token,
+    content_coding,
+    credentials,
+    is_event_stream,
+    is_json,
+    known_coding,
+    plain,
+    printable,
+)
 from proxy.in_flight import InFlight
 from proxy.intake import Client, check
 from proxy.pipeline import Asked, Pipeline
@@ -175,7 +184,7 @@ class Exchange:
         if isinstance(policy, Measured):
             self.measured = policy
         elif coding := content_coding(headers):
-            self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {coding.decode('latin-1')}")
+            self.measured = Measured(Outcome.UNTOUCHED, f"content-encoding: {known_coding(coding)}")
         else:
             body = await self._compress(await self._whole(body), policy)
         return body

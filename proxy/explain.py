@@ -10,6 +10,7 @@ from rich.table import Table
 from compressors.base import Budget, Rate, Tokens
 from policies.base import Plan, Segment
 from policies.routes import match
+from proxy.check import lacks
 from proxy.settings import Settings
 from proxy.shorten import Stages, examine
 
@@ -18,8 +19,11 @@ Explained = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
+    """`lacks`: which compressors of the plan do without their model here, with why, one sentence each."""
+
     segments: tuple[Segment, ...]
     plan: Plan
+    lacks: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[tuple[Segment, str | None, str]]:
         """Each segment with the step that it is part of ("lexical, rate 0.5") and the reason."""
@@ -34,7 +38,10 @@ def explain(body: bytes, settings: Settings) -> Explanation:
     Raises `proxy.wire.UnknownShape` where the body is not a chat request."""
     examined = examine(body, Stages())
     route = match(settings.routes, "/v1/chat/completions", examined.request.model, (), None) or settings.routes[-1]
-    return Explanation(examined.segments, settings.policies[route.policy].plan(examined.segments))
+    plan = settings.policies[route.policy].plan(examined.segments)
+    names = sorted({step.compressor for step in plan.steps})
+    lacking = tuple(f"{name}: {why}" for name in names if (why := lacks(name, settings)))
+    return Explanation(examined.segments, plan, lacking)
 
 
 def as_json(file: str, explanation: Explanation) -> Explained:
@@ -55,6 +62,7 @@ def as_json(file: str, explanation: Explanation) -> Explained:
             }
             for s, step, reason in explanation.rows()
         ],
+        "lacks": list(explanation.lacks),
     }
 
 
@@ -69,6 +77,8 @@ def show(file: str, explanation: Explanation, console: Console) -> None:
         share = f"{sum(b - a for a, b in s.may_change) / max(1, len(s.text)):.0%}"
         table.add_row(place, kind, str(s.tokens), share, step or f"[dim]{reason}[/dim]", _first_words(s.text))
     console.print(table)
+    for sentence in explanation.lacks:
+        console.print(sentence, highlight=False)
     console.print(_total(explanation.segments))
 
 

@@ -7,6 +7,9 @@ from proxy.asgi import Header
 CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"))
 
 
+CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress"))
+
+
 def value(headers: Sequence[Header], name: bytes) -> bytes:
     """The first value, in lower case; empty where there is none."""
     return next((value.strip().lower() for key, value in headers if key == name), b"")
@@ -24,6 +27,11 @@ def content_coding(headers: Sequence[Header]) -> bytes:
     """How the body is packed, as written; empty where it is plain."""
     coding = value(headers, b"content-encoding")
     return b"" if coding == b"identity" else coding
+
+
+def known_coding(coding: bytes) -> str:
+    """The coding's name, for a reason; a caller may write anything there, so others are not quoted."""
+    return coding.decode("ascii") if coding in CODINGS else "unknown"
 
 
 def bearer_token(headers: Sequence[Header]) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from time import perf_counter
 
-from compressors import CompressionError, Compressor, Kept, Span, Task, cancel
+from compressors import CompressionError, Compressor, Fallback, Kept, Span, Task, cancel
 from compressors.spans import complement, intersect, join, merge, within
 from compressors.tokenizers import Counter, counter
 from policies import protect
@@ -21,6 +21,7 @@ from proxy.savings import KindTokens, Measured, Outcome
 from proxy.tokens import encoding_for
 
 COMPRESSED = "compressed"
+WITHOUT = "without the model"
 _BEFORE = 4000  # code points of what stands in front of a stretch that compressors get to read
 _MAY_SHRINK = {Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE}
 
@@ -117,10 +118,11 @@ def shorten(
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a step does: ranges of the field's text go, and documents may move."""
+    """What a step does: ranges of the field's text go, and documents may move. `how`: what its reason adds to that."""
 
     gone: tuple[Span, ...]
     moves: Moves | None = None
+    how: str = ""
 
 
 def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> dict[Step, Cut | None]:
@@ -137,7 +139,8 @@ def _cuts(plan: Plan, examined: Examined, load: Callable[[str], Compressor]) -> 
         for step, task, result in zip(steps, tasks, kept, strict=True):
             gone = complement(_checked(result, task, name), len(task.text))
             safe = not intersect(gone, task.protected)
-            cuts[step] = Cut(_shifted(gone, step.start), _moves(step, task, result, examined)) if safe else None
+            how = f" {WITHOUT}: {Fallback(result.fallback)}" if result.fallback else ""
+            cuts[step] = Cut(_shifted(gone, step.start), _moves(step, task, result, examined), how) if safe else None
     return cuts
 
 
@@ -229,7 +232,7 @@ class _Verified:
 
     def _field(self, index: int, steps: Mapping[Step, Cut], marks: tuple[Span, ...]) -> None:
         text = self._examined.request.fields[index].text
-        good = {step: cut for step, cut in steps.items() if self._gains(step, cut.gone)}
+        good = {step: cut for step, cut in steps.items() if self._gains(step, cut)}
         gone = merge(chain(marks, *(cut.gone for cut in good.values())))
         ranges = arranged(len(text), (cut.moves for cut in good.values() if cut.moves))
         new = "".join(_without(text[a:b], gone, a) for a, b in ranges)
@@ -238,17 +241,17 @@ class _Verified:
             self.texts[index] = new
             self.kept[index] = complement(gone, len(text))
             return
-        for step in good:
-            self._settle(step, "no gain" if new.strip() else "restored: nothing would be left")
+        for step, cut in good.items():
+            self._settle(step, "no gain" + cut.how if new.strip() else "restored: nothing would be left")
 
-    def _gains(self, step: Step, gone: tuple[Span, ...]) -> bool:
+    def _gains(self, step: Step, cut: Cut) -> bool:
         own = [self._examined.segments[i] for i in step.segments]
-        after = self._counter.count_all([_without(s.text, gone, s.start) for s in own])
+        after = self._counter.count_all([_without(s.text, cut.gone, s.start) for s in own])
         if sum(after) >= sum(s.tokens for s in own):
-            self._settle(step, "no gain")
+            self._settle(step, "no gain" + cut.how)
             return False
         for i, s, n in zip(step.segments, own, after, strict=True):
-            self.reasons[i] = COMPRESSED if n < s.tokens else "no gain"
+            self.reasons[i] = (COMPRESSED if n < s.tokens else "no gain") + cut.how
             self.tokens[i] = min(n, s.tokens)
         return True
 
@@ -267,7 +270,7 @@ def _measured(examined: Examined, result: _Verified, stages: Stages) -> Measured
         after[segment.kind] += tokens
     return Measured(
         outcome=Outcome.COMPRESSED if result.texts else Outcome.UNTOUCHED,
-        reason="" if result.texts else _why_not(examined.segments, result.reasons),
+        reason=(_how if result.texts else _why_not)(examined.segments, result.reasons),
         model=examined.request.model,
         encoding=examined.encoding,
         estimated=examined.estimated,
@@ -277,6 +280,12 @@ def _measured(examined: Examined, result: _Verified, stages: Stages) -> Measured
         reasons=tuple(sorted(Tally(result.reasons).items())),
         stages=tuple(stages.laps),
     )
+
+
+def _how(segments: Sequence[Segment], reasons: Sequence[str]) -> str:
+    """Why the largest of the segments that were shortened without a model was; "" where none was."""
+    plain = {n: reason[len(COMPRESSED) + 1 :] for n, reason in enumerate(reasons) if reason.startswith(COMPRESSED)}
+    return max(((segments[n].tokens, -n, how) for n, how in plain.items() if how), default=(0, 0, ""))[2]
 
 
 def _why_not(segments: Sequence[Segment], reasons: Sequence[str]) -> str:

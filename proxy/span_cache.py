@@ -15,13 +15,14 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Protocol
 
-from compressors import CompressionError, Kept, Span, Task
+from compressors import CompressionError, Fallback, Kept, Span, Task
 
 OVERHEAD = 300
 """Bytes that an entry takes besides its numbers: two objects, a key, a place in the table."""
 PORTION = 8000
 """Code points: a model on a CPU is through with them well before the usual deadline, and they fill a GPU."""
 _DIGEST = 24
+_FALLBACKS = (None, *Fallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +142,21 @@ def _numbers(spans: Iterable[Span]) -> bytes:
 
 
 def _packed(kept: Kept) -> "array[int] | None":
-    """How many spans, the spans, the order; None for what is no result, so that it fails anew each time."""
+    """How found, how many spans, the spans, the order; None for what is no result, so that it fails anew each time."""
     if not isinstance(kept, Kept):
         return None
     try:
-        return array("I", chain((len(kept.spans),), chain.from_iterable(kept.spans), kept.order))
-    except (OverflowError, TypeError):
+        how = _FALLBACKS.index(kept.fallback)
+        return array("I", chain((how, len(kept.spans)), chain.from_iterable(kept.spans), kept.order))
+    except (OverflowError, TypeError, ValueError):
         return None
 
 
 def _unpacked(numbers: "array[int]") -> Kept:
-    count = numbers[0]
-    edges = numbers[1 : 1 + 2 * count]
-    return Kept(tuple(zip(edges[::2], edges[1::2], strict=True)), order=tuple(numbers[1 + 2 * count :]))
+    how, count = numbers[:2]
+    edges, order = numbers[2 : 2 + 2 * count], numbers[2 + 2 * count :]
+    spans = tuple(zip(edges[::2], edges[1::2], strict=True))
+    return Kept(spans, order=tuple(order), fallback=_FALLBACKS[how])
 
 
 def _size(numbers: "array[int]") -> int:

@@ -39,6 +39,7 @@ class Result:
     tokens_before: int
     tokens_after: int
     ms: float
+    without: str = ""  # why the compressor did without its model, "" where it did not
 
 
 class BadSetting(ValueError):
@@ -78,14 +79,16 @@ def shorten_text(text: str, how: Shortening, compressor: Compressor, question: s
     started = perf_counter()
     (kept,) = compressor.compress([task])
     ms = (perf_counter() - started) * 1000
+    without = getattr(compressor, "lacks", "") or str(kept.fallback) if kept.fallback else ""
     before, after = counter(how.encoding).count_all([text, join(text, kept.spans)])
     if after >= before:
-        return Result(text, ((0, len(text)),) if text else (), before, before, ms)
-    return Result(join(text, kept.spans), kept.spans, before, after, ms)
+        return Result(text, ((0, len(text)),) if text else (), before, before, ms, without)
+    return Result(join(text, kept.spans), kept.spans, before, after, ms, without)
 
 
 def shorten_lines(source: Path, target: Path, how: Shortening, errors: TextIO) -> int:
-    """Reads `{id, text, question?}` a line, appends `{id, text, spans, tokens_before, tokens_after, ms}` a line.
+    """Reads `{id, text, question?}` a line, appends `{id, text, spans, tokens_before, tokens_after, ms}` a line,
+    and `without_model`, why, where the model had no part in it.
 
     Records whose id already stands in `target` are passed over, so that a run that was stopped goes on where it was.
     Lines that cannot be used are reported to `errors` and left out. Returns how many there were."""
@@ -106,7 +109,8 @@ def shorten_lines(source: Path, target: Path, how: Shortening, errors: TextIO) -
             result = shorten_text(record["text"], how, compressor, record.get("question") or "")
             row = {"id": record["id"], "text": result.text, "spans": result.spans}
             row |= {"tokens_before": result.tokens_before, "tokens_after": result.tokens_after}
-            out.write(json.dumps(row | {"ms": round(result.ms, 3)}) + "\n")
+            row |= {"ms": round(result.ms, 3)} | ({"without_model": result.without} if result.without else {})
+            out.write(json.dumps(row) + "\n")
             out.flush()
     return bad
 

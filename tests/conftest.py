@@ -15,6 +15,7 @@ from policies.presets import PRESETS
 from policies.routes import Route
 from proxy.app import create_app
 from proxy.pipeline import Pipeline
+from proxy.pricing import Prices
 from proxy.savings import Savings
 from proxy.server import running
 from proxy.settings import Compression, Limits, Settings, Timeouts, Upstream
@@ -88,7 +89,7 @@ class Service:
         return self.start_with(settings, pipeline)
 
     def start_with(self, settings: Settings, pipeline: Pipeline | None = None) -> str:
-        app = create_app(lambda: settings, pipeline or Pipeline(UNDRAWN), (self.told,))
+        app = create_app(lambda: settings, pipeline or Pipeline(UNDRAWN), (self.told,), Prices().money)
         return self.stack.enter_context(running(app, settings.limits))
 
 

@@ -78,6 +78,13 @@ def test_who_bypasses_at_a_small_share_does_so_at_a_larger_one() -> None:
     assert drawn[0] < drawn[1]
 
 
+def test_every_process_draws_alike() -> None:
+    """By the digest and nothing else: this one stands at 0.8005 of all that there are."""
+    conversation = request(RULES, ASK)
+    arms = [assigned(Measured(Outcome.COMPRESSED), conversation, b"tenant", share).arm for share in (0.80, 0.801)]
+    assert arms == [TREATED, BYPASS]
+
+
 # In the pipeline
 
 

@@ -34,6 +34,7 @@ def test_a_success_between_failures_starts_the_count_anew(clock: Clock) -> None:
     for _ in range(5):
         breaker.failed()
         breaker.succeeded()
+    breaker.failed()
     breaker.check()
 
 

@@ -10,6 +10,7 @@ from proxy.headers import (
     credentials,
     is_event_stream,
     is_json,
+    known_coding,
     plain,
     printable,
 )
@@ -35,6 +36,12 @@ def test_the_content_coding(value: bytes, coding: bytes) -> None:
     assert content_coding([(b"content-encoding", value)]) == coding
 
 
+def test_only_codings_that_are_known_are_quoted() -> None:
+    assert [known_coding(coding) for coding in (b"gzip", b"br", b"gzip, br", b"sk-secret")] == [
+        *("gzip", "br", "unknown", "unknown")
+    ]
+
+
 def test_kinds_of_content() -> None:
     assert is_json([(b"content-type", b"Application/JSON; charset=utf-8")])
     assert not is_json([(b"content-type", b"text/event-stream")])
@@ -54,6 +61,8 @@ def test_callers_are_told_apart_by_all_that_says_who_they_are() -> None:
     headers: list[Header] = [(b"authorization", b"Bearer a"), (b"accept", b"b"), (b"openai-organization", b"c")]
     assert credentials(headers) == [b"authorization:Bearer a", b"openai-organization:c"]
     assert credentials([(b"accept", b"b")]) == []
+    one, other = ([(b"authorization", b"Bearer sk-" + 40 * b"a" + end)] for end in (b"1", b"2"))
+    assert credentials(one) != credentials(other)
 
 
 def test_an_answer_that_is_to_be_read_must_not_be_packed() -> None:

@@ -144,7 +144,9 @@ class Short:
 
 
 def test_a_compressor_that_loses_a_task_leaves_the_body_as_it_was() -> None:
-    assert prepare(Short()).body == BODY
+    prepared = prepare(Short())
+    assert prepared.body == BODY
+    assert (prepared.measured.outcome, prepared.measured.reason) == (Outcome.FAILED_OPEN, "error: CompressionError")
 
 
 def test_a_compressor_that_gains_nothing_leaves_the_body_as_it_was_and_says_so() -> None:
@@ -171,8 +173,10 @@ def test_a_compressor_that_takes_too_long_is_left_behind() -> None:
 
 def test_work_that_nobody_waits_for_stops_where_it_asks_and_gives_its_thread_back() -> None:
     seen: list[type[BaseException]] = []
+    entered = threading.Semaphore(0)
 
     def long(task: Task) -> Kept:
+        entered.release()
         try:
             while True:
                 cancel.check()
@@ -188,21 +192,30 @@ def test_work_that_nobody_waits_for_stops_where_it_asks_and_gives_its_thread_bac
         def load(name: str) -> Compressor:
             return made.setdefault(name, next(compressors))
 
-        pipeline = Pipeline(Compression(deadline_ms=150, workers=1, queue=0), load)
+        pipeline = Pipeline(Compression(deadline_ms=1000, workers=1, queue=0), load)
         try:
             first = await pipeline.prepare(BODY, Everything("slow"))
-            while not seen:  # noqa: ASYNC110  # set by another thread
+            while not (seen and entered.acquire(blocking=False)):  # noqa: ASYNC110  # set by another thread
                 await asyncio.sleep(0.005)
-            gone = asyncio.ensure_future(pipeline.prepare(BODY, Everything("slow")))
-            await asyncio.sleep(0.05)
+            while not (gone := await begun(pipeline)):
+                pass
             gone.cancel()  # its client left
-            while len(seen) < 2:  # noqa: ASYNC110
+            while len(seen) < 2:  # noqa: ASYNC110  # set by another thread
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(0.02)
-            return [first, await pipeline.prepare(BODY, Everything("quick"))]
+            while (last := await pipeline.prepare(BODY, Everything("quick"))).measured.reason == "overloaded":
+                pass  # the thread is about to take back its place
+            return [first, last]
         finally:
             pipeline.close()
 
+    async def begun(pipeline: Pipeline) -> "asyncio.Task[Prepared] | None":
+        """A request that is being computed; None where the thread had not come back from the one before."""
+        task = asyncio.ensure_future(pipeline.prepare(BODY, Everything("slow")))
+        while not (task.done() or entered.acquire(blocking=False)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        return None if task.done() else task
+
+    prepare(Doing(half))  # the tokenizer is loaded
     first, last = asyncio.run(run())
     assert (first.body, first.measured.reason) == (BODY, "deadline")
     assert last.measured.outcome is Outcome.COMPRESSED

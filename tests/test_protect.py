@@ -131,6 +131,13 @@ def test_only_material_may_change_and_only_inside_of_itself(found: list[tuple[Ki
         assert s.may_change or s.guard
 
 
+@pytest.mark.parametrize("kind", set(Kind) - {Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
+def test_what_is_said_stays_however_long_it_is(kind: Kind) -> None:
+    """Instructions, questions and whatever else is no material."""
+    (said,) = guard([material(PROSE * 9, kind)])
+    assert (said.may_change, said.guard) == ((), kind.value)
+
+
 def test_what_may_change_does_not_hang_on_later_turns() -> None:
     first = (("system", "Be brief."), ("user", f"Context:\n{PROSE * 3}\n\nQuestion: How high is it?"))
     later = ("user", "Translate that into French: " + PROSE)

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -256,23 +257,26 @@ def test_a_slow_reader_slows_the_upstream_down(fake: Provider) -> None:
 # TLS
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_only_a_certificate_that_can_be_verified_is_talked_to(trusted: bool) -> None:
+@pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", True), ("127.0.0.1", False), ("another.example", True)])
+def test_only_a_certificate_that_can_be_verified_is_talked_to(
+    name: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settings that the service has, the system's authorities among them."""
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    client = ssl.create_default_context()
+    authority.issue_cert(name).configure_cert(server)
     if trusted:
-        authority.configure_trust(client)
+        authority.cert_pem.write_to_path(tmp_path / "authorities.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
 
     async def story(transport: Transport) -> bytes:
         await get(transport, it.url)
         return await get(transport, it.url)
 
     with provider(server) as it:
-        if trusted:
-            assert run(story, Transport(client)) == b'{"path": "/"}'
+        if trusted and name == "127.0.0.1":
+            assert run(story) == b'{"path": "/"}'
             assert it.connections == 1
         else:
             with pytest.raises(httpx.ConnectError, match="certificate"):
-                run(story, Transport(client))
+                run(story)
