@@ -1,5 +1,6 @@
 """Three pages about ourselves: alive, ready, and the metrics."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -45,5 +46,5 @@ class Metrics:
         if self._render is None:
             await respond(send, 404, NoRoute("metrics are not kept").body(), JSON)
             return
-        text, content_type = self._render()
+        text, content_type = await asyncio.to_thread(self._render)  # it may ask other processes
         await respond(send, 200, text, [(b"content-type", content_type.encode("ascii"))])

@@ -67,6 +67,7 @@ class Sections:
             policies=policies,
             host=server.host,
             port=server.port,
+            workers=server.workers,
             limits=limits,
             compression=Compression(
                 deadline_ms=compression.deadline_ms,

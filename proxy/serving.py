@@ -2,13 +2,15 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import compressors
 from compressors import tokenizers
 from policies.base import Recovers
 from proxy.app import App
@@ -20,8 +22,9 @@ from proxy.guard.shown import watch
 from proxy.guard.store import open_store
 from proxy.guard.watch import Guard
 from proxy.ledger import LedgerError, open_ledger
+from proxy.loading import Make
 from proxy.meters import LogMeter, TelemetryError, telemetry
-from proxy.pipeline import Pipeline
+from proxy.pipeline import WORKERS, Pipeline
 from proxy.pricing import Prices, parse_overrides
 from proxy.recording import open_recorder
 from proxy.reload import Current
@@ -36,33 +39,68 @@ log = logging.getLogger("laconic")
 
 SEEN = ".seen"
 WORKERS_WITH_MODELS = 8
-"""They mostly wait for the device, which computes what several of them bring in one go."""
+"""They mostly wait for the device, which computes what several of them bring in one go. For all processes together."""
 
 
-def serve(settings: Settings, load: Callable[[], Settings]) -> int:
+Load = Callable[[], Settings]
+Render = Callable[[], tuple[bytes, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a process that serves has in common with others. `guard`: the file of the quality guard's states, None: in
+    memory; `total` makes the metrics of all out of its own; `ready` is called once it can serve."""
+
+    listener: socket.socket
+    sketch: Sketch
+    guard: str | None
+    make: Make
+    total: Callable[[Render], Render]
+    ready: Callable[[], object]
+
+
+def serve(settings: Settings, load: Load) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "bm25s"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if settings.workers > 1:
+        from proxy.workers.start import serve_together
+
+        return serve_together(settings, load)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        return refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    with listener:
+        alone = Shared(
+            listener, sketch(settings), settings.ledger, compressors.load, lambda own: own, lambda: announce(settings)
+        )
+        return serve_one(settings, load, alone)
+
+
+def serve_one(settings: Settings, load: Load, shared: Shared) -> int:
+    """One process's part; see `serve`."""
     economy = Economy(lambda: current.current())
-    pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
+    pipeline = Pipeline(threads(settings), sketch=shared.sketch, market=economy.market, make=shared.make)
     current = Current(settings, load, pipeline.settle)
     with ExitStack() as stack:
         try:
-            app = _app(current, pipeline, economy, stack)
-            listener = stack.enter_context(listen(settings.host, settings.port))
+            app = _app(current, pipeline, economy, shared, stack)
         except (LedgerError, TelemetryError) as error:
-            return _refused(str(error))
-        except OSError as error:
-            return _refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+            return refused(str(error))
         tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
-        print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
+        shared.ready()
         pipeline.missing(settings)  # models are loaded from here on, not from the first request on
-        run(app, listener, settings.limits, lambda: _reload(current, pipeline))
+        run(app, shared.listener, settings.limits, lambda: _reload(current, pipeline))
     return 0
 
 
-def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStack) -> App:
+def announce(settings: Settings) -> None:
+    print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
+
+
+def _app(current: Current, pipeline: Pipeline, economy: Economy, shared: Shared, stack: ExitStack) -> App:
     """The app with its meters; what must be closed at the end goes onto the stack."""
     settings = current.current()
     told = telemetry(os.environ, current.current)
@@ -77,18 +115,19 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
     prices = Prices(overrides, settings.compression.usd_per_second)
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    guard = Guard(open_store(settings.ledger), current.current, overrides)
+    guard = Guard(open_store(shared.guard), current.current, overrides)
     watch(told.provider.get_meter("laconic"), guard)
     recorder = open_recorder(settings.recording)
     if recorder:
         stack.callback(recorder.close)
     parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder)
-    return App(parts, told.render_metrics)
+    return App(parts, shared.total(told.render_metrics))
 
 
 def threads(settings: Settings) -> Compression:
     """The settings of compression, with a number of threads that suits what they will do where none is given."""
-    workers = settings.compression.workers or (WORKERS_WITH_MODELS if runs_models(settings) else None)
+    waiting = max(WORKERS, -(-WORKERS_WITH_MODELS // settings.workers))
+    workers = settings.compression.workers or (waiting if runs_models(settings) else None)
     return replace(settings.compression, workers=workers)
 
 
@@ -111,6 +150,10 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
     return [
         f"Laconic listens on {base}",
         f"  export OPENAI_BASE_URL={base}/v1",
+        *(
+            [f"  {settings.workers} processes, which share one ledger and one copy of each model"]
+            * (settings.workers > 1)
+        ),
         "",
         *(f"  {line}" for line in checked.lines),
         *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
@@ -153,6 +196,6 @@ def _but(settings: Settings) -> str:
     return f", but for cut names, dates and numbers under {', '.join(recovers)}" if recovers else ""
 
 
-def _refused(problem: str) -> int:
+def refused(problem: str) -> int:
     print(f"laconic: {problem}", file=sys.stderr)
     return 2

@@ -93,6 +93,7 @@ class Settings:
     policies: Mapping[str, Policy]
     host: str = "127.0.0.1"
     port: int = 8787
+    workers: int = 1  # processes
     limits: Limits = Limits()
     compression: Compression = Compression()
     ledger: str | None = None  # path of the SQLite file; None: not kept
