@@ -47,10 +47,7 @@ class CompressionTable(Struct):
     ] = _COMPRESSION.deadline_ms
     workers: Annotated[
         Few | None,
-        Meta(
-            description="threads that compress, in each process; default: 2, or where a model is called for 8, shared out "
-            "among the processes, since they wait for it"
-        ),
+        Meta(description="threads that compress, in each process; default: 2, or 8 in all where they wait for a model"),
     ] = None
     cache_mb: Annotated[
         int,

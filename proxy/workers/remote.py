@@ -8,7 +8,6 @@ that the request goes as it came; the next one tries again.
 import socket
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from time import sleep
 
@@ -48,6 +47,7 @@ class Remote:
         self._address = address
         given = b"" if settings is None else msgspec.json.encode(settings)
         self._opening, self._waiting = (pack(Open(use, given, wait)) for wait in (False, True))
+        self._lease: socket.socket | None = None  # stays open while others come and go with those who wait
         self._idle: deque[socket.socket] = deque()
         self._state = State("", "")
 
@@ -62,7 +62,7 @@ class Remote:
     def warm_up(self) -> None:
         for left in reversed(range(TRIES)):
             try:
-                self._idle.append(self._opened(self._waiting))
+                self._lease = self._opened(self._waiting)
                 return
             except Gone:
                 if not left:
@@ -151,11 +151,15 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 def _quiet(connection: socket.socket) -> bool:
     """Whether the other side is there and has nothing to say."""
-    with suppress(BlockingIOError):
-        with suppress(ConnectionError):
-            connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        return False
-    return True
+    connection.setblocking(False)
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        connection.settimeout(LOOK_SECONDS)
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _error(told: Answer) -> CompressionError:

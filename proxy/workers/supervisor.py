@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import NoReturn
@@ -63,7 +63,7 @@ class Supervisor:
         self._lifeline = os.pipe()
         self._ready = os.pipe()
         self._woken = os.pipe()
-        for end in self._woken:
+        for end in (*self._woken, self._ready[0]):
             os.set_blocking(end, False)
 
     def run(self, announce: Callable[[], None]) -> int:
@@ -96,16 +96,23 @@ class Supervisor:
             for number in self._signals(None, self._ready[0]):
                 if number in STOPS:
                     return self._stop(number)
+                self._reload()
                 self._tell(number)
-            if select.select([self._ready[0]], [], [], 0)[0]:
-                os.read(self._ready[0], 1)
+            if self._is_ready():
                 return None
             self._reap(quiet=True)
             if not place.pid:
                 self._stop(signal.SIGTERM)
                 return place.status or 1
 
+    def _is_ready(self) -> bool:
+        """Whether a child has said so since this was asked last."""
+        with suppress(BlockingIOError):
+            return bool(os.read(self._ready[0], 4096))
+        return False
+
     def _start(self, place: _Place) -> None:
+        self._is_ready()
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -55,6 +55,11 @@ class Totals:
                     told.append(_Told(place.read_text("utf-8"), place.stem in living))
         return add_up(text.decode(), told), kind
 
+    def close(self) -> None:
+        """It answers no more."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # or the thread would go on waiting for somebody to ask
+        self._listener.close()
+
     def _written(self) -> tuple[bytes, str]:
         with self._lock:
             text, kind = self._own()
@@ -74,6 +79,8 @@ class Totals:
                     connection.settimeout(PATIENCE_SECONDS)
                     connection.sendall(b"written")
             except OSError:
+                if self._listener.fileno() < 0:
+                    return
                 sleep(_PAUSE_SECONDS)  # it has hung up, or there is no descriptor left
 
 
