@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import compressors
@@ -73,10 +74,13 @@ def serve(settings: Settings, load: Load) -> int:
     except OSError as error:
         return refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     with listener:
-        alone = Shared(
-            listener, sketch(settings), settings.ledger, compressors.load, lambda own: own, lambda: announce(settings)
-        )
-        return serve_one(settings, load, alone)
+        return serve_one(settings, load, alone(settings, listener))
+
+
+def alone(settings: Settings, listener: socket.socket) -> Shared:
+    """Of a process that has nothing in common with another."""
+    said = partial(announce, settings)
+    return Shared(listener, sketch(settings), settings.ledger, compressors.load, lambda own: own, said)
 
 
 def serve_one(settings: Settings, load: Load, shared: Shared) -> int:
