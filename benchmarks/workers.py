@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 POLICIES = ("off", "words", "balanced")
-CASE = Case("16 kB, 16 at a time", 16, 16)
+CASE = Case(16, 16)
 COUNTS = (1, 2, 4)
 
 
@@ -94,7 +94,7 @@ def _speed(config: Path, provider: int, seconds: float, rounds: int) -> list[dic
 
 def _memory(config: Path, provider: int, count: int) -> dict[str, object]:
     """Proportional set size in MB, shared pages divided among those that share them, after some requests."""
-    together, alone = [], []
+    found: list[float] = []
     for workers, ports in ((count, [_port()]), (1, [_port() for _ in range(count)])):
         with ExitStack() as stack:
             pids = [
@@ -103,9 +103,8 @@ def _memory(config: Path, provider: int, count: int) -> dict[str, object]:
             ]
             for port in ports:
                 load.run(port, bodies(CASE), load.Pace(8, 2.0))
-            found = alone if workers == 1 else together
             found.append(sum(_resident(each) for pid in pids for each in _family(pid)) / 1024)
-    return {"processes": count, "together_mb": round((together or alone)[0]), "alone_mb": round(alone[-1])}
+    return {"processes": count, "together_mb": round(found[0]), "alone_mb": round(found[1])}
 
 
 def _family(pid: int) -> list[int]:

@@ -1,6 +1,6 @@
 """The parent of several processes: starts them, replaces those that die, hands signals on, and outlives none of them.
 
-It has one thread, holds no model and opens no file, so that `fork` copies nothing that cannot be copied: the others
+It has one thread, holds no model and has no file open, so that `fork` copies nothing that cannot be copied: the others
 share the memory of all modules that were imported before. Each child reads a pipe whose other end only the parent has:
 it ends when the parent has died, however that came. Signals are blocked in a child until it can deal with them.
 """
@@ -91,8 +91,9 @@ class Supervisor:
         self._places.insert(0, _Place(role))
 
     def _first(self, place: _Place) -> int | None:
+        """None once it is ready, or the exit status of all."""
         self._start(place)
-        while True:
+        while place.pid:
             for number in self._signals(None, self._ready[0]):
                 if number in STOPS:
                     return self._stop(number)
@@ -101,9 +102,8 @@ class Supervisor:
             if self._is_ready():
                 return None
             self._reap(quiet=True)
-            if not place.pid:
-                self._stop(signal.SIGTERM)
-                return place.status or 1
+        self._stop(signal.SIGTERM)
+        return place.status or 1
 
     def _is_ready(self) -> bool:
         """Whether a child has said so since this was asked last."""
@@ -116,11 +116,16 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if not pid:
-            self._be(place.role)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error("%s cannot be started: %s", place.role.name, error.strerror)
+            place.pid, place.due, place.status = 0, monotonic() + LONGEST_SECONDS, 1
+        else:
+            if not pid:
+                self._be(place.role)
+            place.pid, place.since = pid, monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        place.pid, place.since = pid, monotonic()
 
     def _be(self, role: Role) -> NoReturn:
         """In the child. Nothing of the parent's runs here again, whatever happens."""
