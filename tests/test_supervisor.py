@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import Service
 from layouts import LAYOUTS, body
-from provider import END, Provider, delta, event, stream_head
+from provider import END, Act, Provider, delta, event, stream_head
 from raw import ask, chat, connected, read_all, read_head, request
 from test_cli import COMMAND
 from tiny_models import tiny
@@ -313,3 +314,48 @@ def test_records_of_several_processes_keep_the_limit_of_the_recording(tmp_path: 
     data = (tmp_path / "said.jsonl").read_bytes()
     assert 2**20 - 60_000 < len(data) <= 2**20
     assert all(json.loads(line)["body"]["messages"] for line in data.splitlines())
+
+
+def test_a_second_ctrl_c_does_not_wait(plain: Running, fake: Provider) -> None:
+    fake.script(stream_head() + event(delta("hello")), Act.STALL)
+    with connected(plain.url) as sock:
+        sock.sendall(chat(BODY))
+        read_head(sock)
+        plain.popen.send_signal(signal.SIGINT)
+        until(lambda: not ready(plain.url), "new connections are still taken")
+        assert plain.popen.poll() is None
+        plain.popen.send_signal(signal.SIGINT)
+        assert plain.popen.wait(10) == 0
+        assert not read_all(sock).endswith(END)
+
+
+LOOP = """
+import logging, sys
+from proxy.workers.supervisor import Role, Supervisor
+logging.basicConfig(format="%(message)s")
+def bad(ready):
+    ready()
+    print("started", flush=True)
+    return 3
+supervisor = Supervisor([Role("it", bad, lambda: None)], 5, lambda: None, lambda: None)
+sys.exit(supervisor.run(lambda: print("all are there", flush=True)))
+"""
+
+
+def test_what_dies_again_and_again_is_started_ever_more_slowly() -> None:
+    run = [sys.executable, "-c", LOOP]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout is not None
+        said = [popen.stdout.readline().strip() for _ in range(6)]
+        popen.send_signal(signal.SIGTERM)
+        _, errors = popen.communicate(timeout=20)
+    assert popen.returncode == 0
+    assert said.count("started") == 5
+    pauses = [float(pause) for pause in re.findall(r"it \(process \d+\) ended with 3; started anew in (\S+) s", errors)]
+    assert pauses[:4] == [0.0, 0.1, 0.2, 0.4]
+
+
+def test_what_cannot_start_ends_it_with_its_status() -> None:
+    script = LOOP.replace("    ready()\n", "")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "started\n", "")
