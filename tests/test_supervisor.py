@@ -107,6 +107,14 @@ def ready(url: str) -> bool:
         return False
 
 
+def closed(url: str) -> bool:
+    try:
+        with connected(url):
+            return False
+    except ConnectionError:
+        return True
+
+
 def configured(folder: Path, upstream: str, policy: str, more: str = "") -> Path:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -123,7 +131,10 @@ def configured(folder: Path, upstream: str, policy: str, more: str = "") -> Path
 def serving(folder: Path, config: Path) -> Iterator[Running]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LACONIC_")} | {"TMPDIR": str(folder)}
     run = [*COMMAND, "serve", "--config", str(config)]
-    with (folder / "said").open("wb") as said, subprocess.Popen(run, stderr=said, env=environment) as popen:
+    with (
+        (folder / "said").open("wb") as said,
+        subprocess.Popen(run, stderr=said, env=environment, start_new_session=True) as popen,
+    ):
         running = Running(popen, f"http://127.0.0.1:{load(config).port}", folder, config)
         children: list[int] = []
         try:
@@ -242,21 +253,21 @@ def test_a_compressor_process_that_hangs_does_not_hold_requests_beyond_the_deadl
         assert running.children()[0] == compressor
 
 
-def test_sigterm_lets_the_streams_of_every_worker_finish(plain: Running, fake: Provider) -> None:
+def test_sigterm_lets_the_streams_of_every_worker_finish(neural: Running, fake: Provider) -> None:
     go_on = threading.Event()
     fake.answer = lambda _: (stream_head() + event(delta("hello")), go_on, event(delta("there")) + END)
     with ExitStack() as stack:
-        socks = [stack.enter_context(connected(plain.url)) for _ in range(50)]
+        socks = [stack.enter_context(connected(neural.url)) for _ in range(50)]
         for sock in socks:
             sock.sendall(chat(BODY))
         answers = [read_head(sock) for sock in socks]
-        plain.popen.send_signal(signal.SIGTERM)
-        until(lambda: not ready(plain.url), "new connections are still taken")
-        assert plain.popen.poll() is None
+        neural.popen.send_signal(signal.SIGTERM)
+        until(lambda: closed(neural.url), "new connections are still taken")
+        assert neural.popen.poll() is None
         go_on.set()
         assert all((answer + read_all(sock)).endswith(END) for answer, sock in zip(answers, socks, strict=True))
-    assert plain.popen.wait(10) == 0
-    assert not plain.children()
+    assert neural.popen.wait(10) == 0
+    assert not neural.children()
 
 
 def test_sighup_reaches_every_worker_and_those_that_are_started_later(plain: Running) -> None:
@@ -316,15 +327,17 @@ def test_records_of_several_processes_keep_the_limit_of_the_recording(tmp_path: 
     assert all(json.loads(line)["body"]["messages"] for line in data.splitlines())
 
 
-def test_a_second_ctrl_c_does_not_wait(plain: Running, fake: Provider) -> None:
+def test_ctrl_c_at_a_terminal_waits_for_streams_and_a_second_one_does_not(plain: Running, fake: Provider) -> None:
     fake.script(stream_head() + event(delta("hello")), Act.STALL)
     with connected(plain.url) as sock:
         sock.sendall(chat(BODY))
         read_head(sock)
-        plain.popen.send_signal(signal.SIGINT)
-        until(lambda: not ready(plain.url), "new connections are still taken")
+        os.killpg(plain.popen.pid, signal.SIGINT)
+        until(lambda: closed(plain.url), "new connections are still taken")
         assert plain.popen.poll() is None
-        plain.popen.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert plain.popen.poll() is None
+        os.killpg(plain.popen.pid, signal.SIGINT)
         assert plain.popen.wait(10) == 0
         assert not read_all(sock).endswith(END)
 
