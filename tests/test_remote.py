@@ -34,7 +34,7 @@ from compressors.classifier import ClassifierSettings
 from proxy.loading import Compressors, Loading
 from proxy.span_cache import SpanCache
 from proxy.workers.compressing import Station
-from proxy.workers.frames import LENGTH, LIMIT, BadFrame, Done, Open, asked, length, pack, question
+from proxy.workers.frames import LENGTH, LIMIT, BadFrame, Done, Open, State, asked, length, pack, question
 from proxy.workers.remote import Gone, Remote, maker
 
 HARD = f"{PASSAGES[0]} \ud800 lone, {SPECIAL}, 市议会批准了新的预算。 \U0001f6b2 {PASSAGES[1]}"
@@ -114,8 +114,10 @@ def slow(register: Register) -> Slow:
 
 @contextmanager
 def answering(folder: Path, *answers: bytes) -> Iterator[Path]:
-    """A station that says only this, whatever it is told, and then nothing more."""
+    """A station that says only this, whatever it is told; then it neither reads nor says more. One that has nothing to
+    say hangs up."""
     address = folder / "odd"
+    over = threading.Event()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(address))
         listener.listen()
@@ -125,11 +127,12 @@ def answering(folder: Path, *answers: bytes) -> Iterator[Path]:
                 for data in answers:
                     connection.recv(65536)
                     connection.sendall(data)
-                connection.recv(65536)
+                over.wait(10 if answers else 0)
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         yield address
+        over.set()
 
 
 def started(address: Path, use: str = "slow", settings: msgspec.Struct | None = None) -> Remote:
@@ -195,6 +198,13 @@ def test_whoever_hangs_up_ends_the_work_there(tmp_path: Path, slow: Slow) -> Non
         assert ended.wait(5)
         slow.go_on.set()
         assert len(remote.compress(TASKS)) == len(TASKS)
+
+
+def test_a_process_that_reads_nothing_holds_nobody(tmp_path: Path) -> None:
+    with answering(tmp_path, pack(State("1", ""))) as address:
+        until = monotonic() + 0.2
+        with pytest.raises(Cancelled), cancel.watched(lambda: monotonic() < until):
+            Remote(address, "slow", None).compress([Task("x" * 10_000_000, Rate(0.5))])
 
 
 def test_a_model_that_is_being_loaded_or_cannot_be_is_told_as_here(tmp_path: Path, slow: Slow) -> None:
