@@ -343,15 +343,15 @@ def test_ctrl_c_at_a_terminal_waits_for_streams_and_a_second_one_does_not(plain:
 
 
 LOOP = """
-import logging, sys
+import logging, os, sys
 from proxy.workers.supervisor import Role, Supervisor
 logging.basicConfig(format="%(message)s")
 def bad(ready):
     ready()
-    print("started", flush=True)
+    os.write(1, b"started\\n")  # in one piece
     return 3
 supervisor = Supervisor([Role("it", bad, lambda: None)], 5, lambda: None, lambda: None)
-sys.exit(supervisor.run(lambda: print("all are there", flush=True)))
+sys.exit(supervisor.run(lambda: os.write(1, b"all are there\\n")))
 """
 
 

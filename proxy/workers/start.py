@@ -1,5 +1,6 @@
 """`laconic serve --workers N`: which processes there are, and what they share."""
 
+import fcntl
 import gc
 import os
 import shutil
@@ -41,6 +42,7 @@ def serve_together(settings: Settings, load: Load) -> int:
         return refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     try:
         folder = Path(tempfile.mkdtemp(prefix="laconic-"))  # nobody else may enter it
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)  # or what tidies up old temporary files removes it
         together = Together(settings, load, listeners, folder)
     except OSError as error:
         return refused(f"several processes need a folder for temporary files: {error.strerror or error}")
@@ -96,6 +98,7 @@ class Together:
         for listener in (*self._listeners[:n], *self._listeners[n + 1 :], self._station):
             listener.close()
         _be_an_instance()
+        self._folder.mkdir(0o700, exist_ok=True)  # whoever removed it, this worker must be able to start
         guard = self._settings.ledger or str(self._folder / "guard.sqlite3")
         shared = Shared(self._listeners[n], self._sketch, guard, maker(self._address), self._total(n), ready)
         return serve_one(self._settings, self._load, shared)

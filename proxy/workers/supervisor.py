@@ -70,7 +70,7 @@ class Supervisor:
         """Until a signal to stop. Each is started once the one before is ready; then `announce` is called. The exit
         status: 0, or that of a child that ended before it was ready for the first time: then all end."""
         with self._listening():
-            for place in self._places:
+            for place in tuple(self._places):  # a reload may add one
                 stopped = self._first(place)
                 if stopped is not None:
                     return stopped
