@@ -76,18 +76,18 @@ class Supervisor:
                     return stopped
             announce()
             while True:
+                self._reap()  # before the wait: who told of a death may have been heard already
+                for place in self._places:
+                    if not place.pid and place.due <= monotonic():
+                        self._start(place)
                 for number in self._signals(self._next_due()):
                     if number in STOPS:
                         return self._stop(number)
                     self._reload()
                     self._tell(number)
-                self._reap()
-                for place in self._places:
-                    if not place.pid and place.due <= monotonic():
-                        self._start(place)
 
     def add(self, role: Role) -> None:
-        """Started when the next signal has been dealt with."""
+        """Started once what is being dealt with has been."""
         self._places.insert(0, _Place(role))
 
     def _first(self, place: _Place) -> int | None:
@@ -200,6 +200,7 @@ class Supervisor:
         self._closing()
         until = monotonic() + self._patience
         self._tell(number, helpers=False)
+        self._reap(quiet=True)
         while any(place.pid and not place.role.helper for place in self._places) and monotonic() < until:
             for again in self._signals(until - monotonic()):
                 if again in STOPS:
