@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--upstream", metavar="URL", help="where requests go (default https://api.openai.com/v1)")
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default 8787)")
+    serve.add_argument("--workers", metavar="N", type=int, help="processes that serve (default 1)")
     serve.add_argument("--ledger", metavar="FILE", help='where records are kept; "off" for nowhere')
     serve.add_argument("--open", action="store_true", default=None, help="beyond loopback, let in anyone, without keys")
 

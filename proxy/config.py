@@ -13,7 +13,7 @@ from proxy.toml_lines import line_of, lines
 
 GIVEN = "default"
 """The name of the upstream that a flag or the environment gives. Whatever key the file has for another stays there."""
-OVERRIDES = ("upstream", "host", "port", "policy", "ledger", "open")
+OVERRIDES = ("upstream", "host", "port", "workers", "policy", "ledger", "open")
 """What flags and `LACONIC_...` variables may say, besides `config`. The first and `policy` hold for every route."""
 
 
@@ -92,7 +92,7 @@ def _override(
         value: object = environ.get(variable) if flag is None else flag
         if value is None:
             continue
-        if name == "port" and isinstance(value, str) and value.isascii() and value.isdigit():
+        if name in ("port", "workers") and isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
         if name == "open":
             value = {"true": True, "false": False}.get(str(value).lower(), value)
@@ -107,6 +107,7 @@ def _put(data: dict[str, object], name: str, value: object) -> list[Path]:
         "host": ("server", "host"),
         "port": ("server", "port"),
         "open": ("server", "open"),
+        "workers": ("server", "workers"),
         "ledger": ("ledger", "path"),
         "upstream": ("upstream", GIVEN),
     }

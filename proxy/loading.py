@@ -181,10 +181,11 @@ def _warm_up(entry: Entry) -> None:
 
 
 def _told(entry: Entry) -> None:
+    called = getattr(entry.compressor, "called", type(entry.compressor).__name__)
     if why := entry.state():
-        log.warning("%s cannot be used: %s", type(entry.compressor).__name__, why)
+        log.warning("%s cannot be used: %s", called, why)
     else:
-        log.info("%s is loaded", type(entry.compressor).__name__)
+        log.info("%s is loaded", called)
 
 
 def key_of(name: str, chosen: Mapping[str, Chosen]) -> Key:

@@ -57,7 +57,7 @@ class Metrics:
         if self._render is None:
             await respond(send, 404, NoRoute("metrics are not kept").body(), JSON)
             return
-        text, content_type = self._render()
+        text, content_type = await asyncio.to_thread(self._render)  # it may ask other processes
         await respond(send, 200, text, [(b"content-type", content_type.encode("ascii"))])
 
 

@@ -20,7 +20,7 @@ from policies.base import Mode, Policy, Recovers
 from policies.cachesafe import Market
 from proxy.arm import BYPASS, assigned
 from proxy.chosen import called_for
-from proxy.loading import Compressors, Loading, is_neural, key_of
+from proxy.loading import Compressors, Loading, Make, is_neural, key_of
 from proxy.pace import Pace, Timed
 from proxy.recognised import Recognised, Seen
 from proxy.savings import QUEUE, Measured, Outcome
@@ -62,7 +62,7 @@ class Asked:
 class Pipeline:
     """Runs bodies through their policies on a bounded set of threads. `load` stands in for the table of compressors;
     settings of their own then count for nothing. `sketch`: what was seen before; None: nothing, by nobody else.
-    `market`: what input costs on a route for a model."""
+    `market`: what input costs on a route for a model. `make`: how compressors are made, with their settings."""
 
     def __init__(
         self,
@@ -70,8 +70,9 @@ class Pipeline:
         load: Callable[[str], Compressor] | None = None,
         sketch: Sketch | None = None,
         market: Callable[[str, str], Market] = lambda *_: Market(),
+        make: Make = compressors.load,
     ) -> None:
-        self._compressors = Compressors((lambda use, _: load(use)) if load else compressors.load)
+        self._compressors = Compressors((lambda use, _: load(use)) if load else make)
         self.deadline = compression.deadline_ms / 1000  # seconds
         self._share = compression.bypass_share
         self._worker = Worker(compression.workers or WORKERS, compression.queue)

@@ -5,11 +5,13 @@ header and never an answer. As with the ledger, requests never wait: a bounded q
 kept is dropped and counted. What goes wrong with the file is said in one line of the log, and recording ends.
 """
 
+import fcntl
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import random
@@ -102,21 +104,34 @@ class Recorder:
             data = line(request, self._settings.redact, self._pause)
             if data is None:
                 continue
-            if file.tell() + len(data) > self._settings.max_mb * _MB:
-                log.warning("%s has reached %d MB: nothing more is recorded", self._path, self._settings.max_mb)
-                self.over = True
-                self._waiting.clear()
-                return
-            file.write(data)
-            file.flush()
+            with _locked(file):
+                if os.fstat(file.fileno()).st_size + len(data) > self._settings.max_mb * _MB:
+                    log.warning("%s has reached %d MB: nothing more is recorded", self._path, self._settings.max_mb)
+                    self.over = True
+                    self._waiting.clear()
+                    return
+                file.write(data)
+                file.flush()
+
+
+@contextmanager
+def _locked(file: BinaryIO) -> Iterator[None]:
+    """No other process writes to it meanwhile. The lock goes with a process that dies."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _end_line(file: BinaryIO) -> None:
     """Ends a line that a process left unfinished which was killed."""
-    if file.seek(0, os.SEEK_END):
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    with _locked(file):
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+                file.flush()
 
 
 def open_recorder(settings: Recording) -> Recorder | None:

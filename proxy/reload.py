@@ -10,7 +10,7 @@ from proxy.settings import Settings
 
 log = logging.getLogger("laconic.reload")
 
-AT_START = ("host", "port", "admin", "compression", "ledger", "prices", "recording")
+AT_START = ("host", "port", "workers", "admin", "compression", "ledger", "prices", "recording")
 """Settings that are read once, when the server starts."""
 
 

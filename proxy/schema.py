@@ -25,6 +25,9 @@ Tables = Annotated[dict[str, object], Meta(title="tables, one a name")]
 class ServerTable(Struct):
     host: Annotated[Text, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="the port to listen on")] = 8787
+    workers: Annotated[
+        Few, Meta(description="processes that serve, with one ledger and one copy of each model; not threads")
+    ] = 1
     drain_seconds: Annotated[Seconds, Meta(description="how long running requests may go on after SIGTERM")] = (
         _LIMITS.drain_seconds
     )
@@ -95,7 +98,7 @@ class CompressionTable(Struct):
     ] = _COMPRESSION.deadline_ms
     workers: Annotated[
         Few | None,
-        Meta(description="threads that compress; default: 2, or 8 where a model is called for, since they wait for it"),
+        Meta(description="threads that compress, in each process; default: 2, or 8 in all where they wait for a model"),
     ] = None
     cache_mb: Annotated[
         int,
@@ -106,9 +109,9 @@ class CompressionTable(Struct):
             description="memory for what compressors found in texts that come again, in MiB; 0: none",
         ),
     ] = _COMPRESSION.cache_mb
-    queue: Annotated[Amount, Meta(description="requests that may wait for a thread; more are sent as they are")] = (
-        _COMPRESSION.queue
-    )
+    queue: Annotated[
+        Amount, Meta(description="requests that may wait for a thread of their process; more are sent as they are")
+    ] = _COMPRESSION.queue
     usd_per_second: Annotated[
         float,
         Meta(

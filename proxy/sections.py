@@ -73,6 +73,7 @@ class Sections:
             policies=policies,
             host=server.host,
             port=server.port,
+            workers=server.workers,
             open=server.open,
             keys=callers(file.key, [route.name for route in taken], self._complaints),
             admin=admin(file.admin, self._complaints),

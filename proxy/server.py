@@ -87,6 +87,7 @@ class Server(uvicorn.Server):
             handlers[signal.SIGHUP] = lambda: loop.run_in_executor(None, reload)  # reads files: not on the loop
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # a supervisor starts its children with them blocked
         try:
             yield
         finally:

@@ -2,14 +2,16 @@
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from socket import socket
 
+import compressors
 from compressors import tokenizers
 from policies.base import Recovers
 from proxy.access import exposed
@@ -24,8 +26,9 @@ from proxy.guard.shown import watch
 from proxy.guard.store import open_store
 from proxy.guard.watch import Guard
 from proxy.ledger import LedgerError, open_ledger
+from proxy.loading import Make
 from proxy.meters import LogMeter, TelemetryError, telemetry
-from proxy.pipeline import Pipeline
+from proxy.pipeline import WORKERS, Pipeline
 from proxy.pricing import Prices, parse_overrides
 from proxy.quota import Quota
 from proxy.recording import open_recorder
@@ -42,42 +45,64 @@ log = logging.getLogger("laconic")
 SEEN = ".seen"
 KEYS = ".keys"
 WORKERS_WITH_MODELS = 8
-"""They mostly wait for the device, which computes what several of them bring in one go."""
+"""They mostly wait for the device, which computes what several of them bring in one go. For all processes together."""
 
 
-def serve(settings: Settings, load: Callable[[], Settings]) -> int:
+Load = Callable[[], Settings]
+Render = Callable[[], tuple[bytes, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a process that serves has in common with others. `admin`: the second listener, of one of them. `guard`,
+    `quota`: the files of the quality guard's states and of what keys have used, None: in memory; `total` makes the
+    metrics of all out of its own; `ready` is called once it can serve."""
+
+    listener: socket.socket
+    admin: socket.socket | None
+    sketch: Sketch
+    guard: str | None
+    quota: str | None
+    make: Make
+    total: Callable[[Render], Render]
+    ready: Callable[[], object]
+
+
+def serve(settings: Settings, load: Load) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "bm25s"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if why := exposed(settings):
-        return _refused(why)
-    economy = Economy(lambda: current.current())
-    pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
-    current = Current(settings, lambda: unexposed(load(), settings.host), pipeline.settle)
+        return refused(why)
+    if settings.workers > 1:
+        from proxy.workers.start import serve_together
+
+        return serve_together(settings, load)
     with ExitStack() as stack:
         try:
-            app = _app(current, pipeline, economy, stack)
             listener = stack.enter_context(listen(settings.host, settings.port))
             admin = admin_listener(settings, stack)
-        except (LedgerError, TelemetryError) as error:
-            return _refused(str(error))
         except OSError as error:
-            return _refused(f"cannot listen on {_places(settings)}: {error.strerror}")
-        tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
-        print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
-        pipeline.missing(settings)  # models are loaded from here on, not from the first request on
-        run(app, listener, settings.limits, lambda: _reload(current, pipeline), admin)
-    return 0
+            return refused(f"cannot listen on {places(settings)}: {error.strerror}")
+        return serve_one(settings, load, alone(settings, listener, admin))
 
 
-def admin_listener(settings: Settings, stack: ExitStack) -> socket | None:
+def admin_listener(settings: Settings, stack: ExitStack) -> socket.socket | None:
     """The second listener, None where there is to be none. It is closed with the stack. Raises `OSError`."""
     admin = settings.admin
     return None if admin.port is None else stack.enter_context(listen(admin.host, admin.port))
 
 
-def _places(settings: Settings) -> str:
+def alone(settings: Settings, listener: socket.socket, admin: socket.socket | None) -> Shared:
+    """Of a process that has nothing in common with another."""
+    said = partial(announce, settings)
+    files = settings.ledger, settings.ledger and settings.ledger + KEYS
+    return Shared(listener, admin, sketch(settings), *files, compressors.load, lambda own: own, said)
+
+
+def places(settings: Settings) -> str:
+    """Where it listens, in words."""
     admin = settings.admin
     beside = "" if admin.port is None else f" and {admin.host}:{admin.port}"
     return f"{settings.host}:{settings.port}{beside}"
@@ -90,7 +115,28 @@ def unexposed(new: Settings, host: str) -> Settings:
     return new
 
 
-def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStack) -> App:
+def serve_one(settings: Settings, load: Load, shared: Shared) -> int:
+    """One process's part; see `serve`."""
+    economy = Economy(lambda: current.current())
+    pipeline = Pipeline(threads(settings), sketch=shared.sketch, market=economy.market, make=shared.make)
+    current = Current(settings, lambda: unexposed(load(), settings.host), pipeline.settle)
+    with ExitStack() as stack:
+        try:
+            app = _app(current, pipeline, economy, shared, stack)
+        except (LedgerError, TelemetryError) as error:
+            return refused(str(error))
+        tokenizers.counter("o200k_base").count("")  # loaded now, or the first request would wait for it
+        shared.ready()
+        pipeline.missing(settings)  # models are loaded from here on, not from the first request on
+        run(app, shared.listener, settings.limits, lambda: _reload(current, pipeline), shared.admin)
+    return 0
+
+
+def announce(settings: Settings) -> None:
+    print("\n".join(screen(settings, check(lambda: settings))), file=sys.stderr, flush=True)
+
+
+def _app(current: Current, pipeline: Pipeline, economy: Economy, shared: Shared, stack: ExitStack) -> App:
     """The app with its meters; what must be closed at the end goes onto the stack."""
     settings = current.current()
     told = telemetry(os.environ, current.current)
@@ -105,20 +151,21 @@ def _app(current: Current, pipeline: Pipeline, economy: Economy, stack: ExitStac
     prices = Prices(overrides, settings.compression.usd_per_second)
     if pipeline.cache is not None:
         told.watch_cache(pipeline.cache.stats)
-    guard = Guard(open_store(settings.ledger), current.current, overrides)
+    guard = Guard(open_store(shared.guard), current.current, overrides)
     watch(told.provider.get_meter("laconic"), guard)
     recorder = open_recorder(settings.recording)
     if recorder:
         stack.callback(recorder.close)
-    quota = Quota(Path(settings.ledger + KEYS) if settings.ledger else None)
+    quota = Quota(Path(shared.quota) if shared.quota else None)
     parts = Parts(current.current, pipeline, Transport(), meters, prices.money, guard, recorder, quota)
     told.watch_refusals(parts.under_way.refused.copy)
-    return App(parts, told.render_metrics, Doors.of(settings), settings.ledger)
+    return App(parts, shared.total(told.render_metrics), Doors.of(settings), settings.ledger)
 
 
 def threads(settings: Settings) -> Compression:
     """The settings of compression, with a number of threads that suits what they will do where none is given."""
-    workers = settings.compression.workers or (WORKERS_WITH_MODELS if runs_models(settings) else None)
+    waiting = max(WORKERS, -(-WORKERS_WITH_MODELS // settings.workers))
+    workers = settings.compression.workers or (waiting if runs_models(settings) else None)
     return replace(settings.compression, workers=workers)
 
 
@@ -141,6 +188,10 @@ def screen(settings: Settings, checked: Checked) -> list[str]:
     return [
         f"Laconic listens on {base}",
         f"  export OPENAI_BASE_URL={base}/v1",
+        *(
+            [f"  {settings.workers} processes, which share one ledger and one copy of each model"]
+            * (settings.workers > 1)
+        ),
         "",
         *(f"  {line}" for line in checked.lines),
         *(f"  cannot run: {obstacle}" for obstacle in checked.obstacles),
@@ -191,6 +242,6 @@ def _but(settings: Settings) -> str:
     return f", but for cut names, dates and numbers under {', '.join(recovers)}" if recovers else ""
 
 
-def _refused(problem: str) -> int:
+def refused(problem: str) -> int:
     print(f"laconic: {problem}", file=sys.stderr)
     return 2

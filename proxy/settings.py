@@ -122,6 +122,7 @@ class Settings:
     policies: Mapping[str, Policy]
     host: str = "127.0.0.1"
     port: int = 8787
+    workers: int = 1  # processes
     open: bool = False  # whoever reaches it may use it, wherever it listens
     keys: tuple[Key, ...] = ()  # none: nobody needs one
     admin: Admin = Admin()

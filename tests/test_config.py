@@ -115,6 +115,14 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
     assert load(None, environ).port == 2
 
 
+def test_there_is_one_process_unless_somebody_asks_for_more(file: Path) -> None:
+    assert load().workers == 1
+    file.write_text("[server]\nworkers = 2\n[compression]\nworkers = 5")
+    assert (load(file).workers, load(file).compression.workers) == (2, 5)
+    assert load(file, {"LACONIC_WORKERS": "3"}).workers == 3
+    assert load(file, {"LACONIC_WORKERS": "3"}, {"workers": 4}).workers == 4
+
+
 def test_a_given_upstream_and_policy_hold_for_every_route_and_no_key_goes_along(file: Path) -> None:
     """A key in the file is meant for the upstream in the file."""
     text = (
@@ -137,6 +145,8 @@ def test_a_given_upstream_is_enough() -> None:
     ("environ", "flags", "origin"),
     [
         ({"LACONIC_PORT": "eighty"}, {}, "LACONIC_PORT"),
+        ({"LACONIC_WORKERS": "0"}, {}, "LACONIC_WORKERS"),
+        ({}, {"workers": 65}, "--workers"),
         ({"LACONIC_POLICY": "balancd"}, {}, "LACONIC_POLICY"),
         ({}, {"policy": "balancd"}, "--policy"),
         ({"LACONIC_UPSTREAM": "https://ok/v1"}, {"upstream": "ftp://x"}, "--upstream"),

@@ -41,6 +41,13 @@ def test_where_a_model_is_called_for_there_are_morethreads_unless_a_number_is_gi
     assert threads(plain).workers is None
     assert threads(neural).workers == 8
     assert threads(replace(neural, compression=replace(neural.compression, workers=3))).workers == 3
+    assert [threads(replace(neural, workers=n)).workers for n in (2, 3, 4, 16)] == [4, 3, 2, 2]
+
+
+def test_several_processes_are_told(tmp_path: Path) -> None:
+    it = settings(tmp_path, 'extends = "safe"')
+    assert "processes" not in said(it)
+    assert "3 processes, which share one ledger" in said(replace(it, workers=3))
 
 
 def test_what_the_quality_guard_sends_is_told(tmp_path: Path) -> None:

@@ -107,6 +107,17 @@ def folder(path: Path) -> None:
     path.mkdir()
 
 
+def test_without_a_file_processes_that_are_forked_share_it() -> None:
+    sketch = Sketch(slots=64)
+    (key,) = keys(sketch, 1)
+    child = get_context("fork").Process(target=sketch.put, args=(key, 7))
+    child.start()
+    child.join()
+    found = sketch.get(key)
+    assert found is not None
+    assert found.one == 7
+
+
 @pytest.mark.parametrize("make", [foreign, empty, cut, folder])
 def test_a_file_of_no_use_stays_as_it_is_and_memory_takes_its_place(
     make: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,7 @@ from proxy.pipeline import Asked, Pipeline, Prepared
 from proxy.pricing import Price
 from proxy.reload import Current
 from proxy.server import running
-from proxy.serving import _app
+from proxy.serving import _app, alone
 from proxy.settings import Compression, Guarding, Settings, Upstream
 from proxy.transport import Transport
 
@@ -196,7 +197,8 @@ def test_a_configured_guard_is_at_work_in_the_command(fake: Provider, tmp_path: 
     config.write_text("\n".join(lines))
     current = Current(load(config), lambda: load(config))
     with ExitStack() as stack:
-        app = _app(current, Pipeline(Compression(5000, bypass_share=0)), Economy(current.current), stack)
+        shared = alone(current.current(), stack.enter_context(socket.socket()), None)
+        app = _app(current, Pipeline(Compression(5000, bypass_share=0)), Economy(current.current), shared, stack)
         with running(app) as url:
             ask(url, chat(BODY))
             until(lambda: b"laconic_guard_samples_total{" in ask(url, request("GET", "/metrics"))[2])
