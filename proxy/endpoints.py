@@ -11,7 +11,7 @@ import httpx
 from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
-from proxy import override, recovering, sse, upstream
+from proxy import override, recovering, sse, strict, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
@@ -100,6 +100,7 @@ class Exchange:
     async def _forward(self) -> None:
         headers: list[Header] = self.scope["headers"]
         path: bytes = self.scope["raw_path"]
+        strict.check(self.scope)
         length = check(headers, path, self.settings.limits)
         body = await self.client.start()
         model = ""

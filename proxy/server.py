@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from proxy.app import App
 from proxy.errors import AmbiguousRequest, HeadersTooLarge, LaconicError
 from proxy.settings import Limits
+from proxy.strict import StrictProtocol
 
 BACKLOG = 2048
 START_SECONDS = 10
@@ -26,33 +27,32 @@ GC_THRESHOLDS = 20_000, 50, 1000
 collector walks all of them, again and again, and holds the interpreter for up to 130 ms each time."""
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(StrictProtocol):
     """uvicorn's, with a bound on headers that do not end, and errors in OpenAI's shape."""
 
-    head_bytes = 0
-    in_head = False
+    head_bytes = 0  # or of trailers, or of what stands beside the sizes of chunks
 
     def on_message_begin(self) -> None:
         self.head_bytes = 0
-        self.in_head = True
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        self.in_head = False
-        super().on_headers_complete()
+    def on_body(self, body: bytes) -> None:
+        self.head_bytes = 0
+        super().on_body(body)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.in_head:
-            self.head_bytes += len(data)
-            if self.head_bytes > HEAD_BOUND and not self.transport.is_closing():
-                self._refuse(HeadersTooLarge(f"the headers take more than {HEAD_BOUND} bytes"))
+        self.head_bytes += len(data)
+        if self.head_bytes > HEAD_BOUND and not self.transport.is_closing():
+            self._refuse(HeadersTooLarge(f"the headers take more than {HEAD_BOUND} bytes"))
 
     def send_400_response(self, msg: str) -> None:
         del msg
         self._refuse(AmbiguousRequest("the request is not well-formed HTTP/1.1"))
 
     def _refuse(self, error: LaconicError) -> None:
+        if self.finish_first():
+            return
         body = error.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
