@@ -106,7 +106,7 @@ def unstreamed(body: bytes) -> bytes:
         for start, end, value in _Flags(source).spans():
             pieces += source[at:start], value
             at = end
-    except (UnknownShape, ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         return body
     return "".join((*pieces, source[at:])).encode()
 
