@@ -13,14 +13,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from proxy.asgi import Header, Scope
 from proxy.errors import AmbiguousRequest, Refused
-from proxy.headers import connection_named
+from proxy.headers import CREDENTIALS, connection_named
 
 NOT_PASSED_ON = frozenset(("CONNECT", "TRACE"))
 """A tunnel; and a request that an upstream answers with itself, its own key included."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
-END_TO_END = FRAMING | frozenset(
-    b"host authorization cookie api-key x-api-key openai-organization openai-project content-type content-encoding".split()
-)
+END_TO_END = CREDENTIALS | FRAMING | {b"host", b"cookie", b"content-type", b"content-encoding"}
 """Never for the next neighbour only. A client that says so could strip what somebody between it and us has set."""
 
 
@@ -39,8 +37,8 @@ def check(scope: Scope) -> None:
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """uvicorn's, without what only looks like a part of a request. `running`: the exchange that is being answered; others
-    may wait behind it. Once something was `refused`, nothing more is read from the connection."""
+    """uvicorn's, without what only looks like a part of a request. `running`: the exchange that is being answered;
+    others may wait behind it. Once something was `refused`, nothing more is read from the connection."""
 
     running: RequestResponseCycle | None = None
     in_head = False

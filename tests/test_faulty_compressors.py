@@ -116,8 +116,9 @@ class Mute(Exception):
 
 SPLITTING = type("X\r\nx-laconic-outcome: compressed", (Exception,), {})
 RAISED = [
-    Base(), Mute(), SPLITTING(), ExceptionGroup("a", [ValueError()]), BaseExceptionGroup("b", [SystemExit()]), asyncio.CancelledError(),
-    SystemExit(0), KeyboardInterrupt(), GeneratorExit(), StopAsyncIteration(), TimeoutError(), AssertionError(), OSError(24, "files"), UnicodeError(),
+    Base(), Mute(), SPLITTING(), ExceptionGroup("a", [ValueError()]), BaseExceptionGroup("b", [SystemExit()]),
+    asyncio.CancelledError(), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), StopAsyncIteration(),
+    TimeoutError(), AssertionError(), OSError(24, "files"), UnicodeError(),
 ]  # fmt: skip
 
 

@@ -32,9 +32,18 @@ EXAMPLES = int(os.environ.get("LACONIC_EXAMPLES", "150"))
 
 # The grammar: texts of JSON, good and bad
 
-LITERALS = ("null", "true", "false", "0", "-0", "1.0", "1e400", "-1E+2", "9" * 5000, "0." + "1" * 5000, "NaN", "Infinity", "-Infinity")
-BAD = ("nul", "01", "+1", ".5", "1.", "'a'", "undefined", "", "{", "[1,]", '{"a":1,}', "/**/1", '"\\x41"', '"\\ud8', '"\t"', "0x10", "\ufeff1")
-KEYS = ("messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal", "name", "cache_control", "x", "", "Content")  # fmt: skip
+LITERALS = (
+    "null", "true", "false", "0", "-0", "1.0", "1e400", "-1E+2", "9" * 5000, "0." + "1" * 5000, "NaN", "Infinity",
+    "-Infinity",
+)  # fmt: skip
+BAD = (
+    "nul", "01", "+1", ".5", "1.", "'a'", "undefined", "", "{", "[1,]", '{"a":1,}', "/**/1", '"\\x41"', '"\\ud8',
+    '"\t"', "0x10", "\ufeff1",
+)  # fmt: skip
+KEYS = (
+    "messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal", "name", "cache_control", "x", "",
+    "Content",
+)  # fmt: skip
 
 
 def escaped(text: str, how: int) -> str:
@@ -45,11 +54,16 @@ def escaped(text: str, how: int) -> str:
     return f"{json.dumps(text[:how])[:-1]}\\u{ord(text[how]):04X}{json.dumps(text[how + 1 :])[1:]}"
 
 
+ROWS = json.dumps([{"a": n} for n in range(90)])
 SPACE = st.sampled_from(["", "", "", " ", "\n", "\r\n\t", "\u00a0", "\x0c"])
 TEXTS = st.one_of(
     st.text(max_size=20),  # lone surrogates included
-    st.sampled_from(["\ud800", "\udfff\ud800", "\x00", "\u2028", "é", "😀", "<laconic:context>", "</laconic:keep>", "a" * 3000]),
-    st.sampled_from([f"Context:\n{NUMBERED}\n\nQuestion: {QUESTION}", NUMBERED, json.dumps([{"a": n} for n in range(90)])]),
+    st.sampled_from(
+        ["\ud800", "\udfff\ud800", "\x00", "\u2028", "é", "😀", "<laconic:context>", "</laconic:keep>", "a" * 3000]
+    ),
+    st.sampled_from(
+        [f"Context:\n{NUMBERED}\n\nQuestion: {QUESTION}", NUMBERED, json.dumps([{"a": n} for n in range(90)])]
+    ),
 )
 STRINGS = st.builds(escaped, TEXTS, st.integers(-1, 3))
 NAMES = st.builds(escaped, st.sampled_from(KEYS), st.integers(-4, 3))
@@ -88,9 +102,9 @@ PARTS = STRINGS.flatmap(lambda text: with_more([('"type"', '"text"'), ('"text"',
 CONTENTS = st.one_of(STRINGS, STRINGS, st.builds(listed, st.lists(st.one_of(PARTS, VALUES), max_size=3), SPACE), VALUES)
 MESSAGES = st.tuples(ROLES, CONTENTS).flatmap(lambda m: with_more([('"role"', m[0]), ('"content"', m[1])]))
 CONVERSATIONS = st.builds(listed, st.lists(st.one_of(MESSAGES, MESSAGES, MESSAGES, VALUES), max_size=4), SPACE)
-BODIES = st.tuples(st.sampled_from(['"messages"', '"\\u006dessages"']), st.one_of(CONVERSATIONS, CONVERSATIONS, VALUES)).flatmap(
-    lambda pair: with_more([pair, ('"model"', '"gpt-4o"')])
-)
+BODIES = st.tuples(
+    st.sampled_from(['"messages"', '"\\u006dessages"']), st.one_of(CONVERSATIONS, CONVERSATIONS, VALUES)
+).flatmap(lambda pair: with_more([pair, ('"model"', '"gpt-4o"')]))
 ENDS = st.sampled_from(["", "", "", "", "\n", " {}", "\x00", "garbage", "\ufeff"])
 CODINGS = st.sampled_from(["utf-8"] * 8 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
 
@@ -116,8 +130,7 @@ hostile = settings(
 def read(raw: bytes) -> wire.ChatRequest | None:
     try:
         return wire.parse(raw)
-    except UnknownShape as error:
-        assert str(error)
+    except UnknownShape:
         return None
 
 
@@ -225,20 +238,32 @@ def test_no_body_is_too_odd_for_the_whole_way(pipeline: Pipeline, raw: bytes) ->
 
 
 LONG = LAYOUTS["labels"]
-DEEP = {
-    "beside": lambda n: body(LONG)[:-3] + b', "y":' + b"[" * n + b"1" + b"]" * n + b"}",
-    "in a message": lambda n: body([{**user("hi"), "x": 0}, *LONG]).replace(b'"x": 0', b'"x": ' + b'{"a":' * n + b"1" + b"}" * n),
-    "in a part": lambda n: body([user([{"type": "text", "text": NUMBERED, "x": 0}])]).replace(b'"x": 0', b'"x": ' + b"[" * n + b"]" * n, 1),
-    "as a part": lambda n: body([user([0, {"type": "text", "text": NUMBERED}])]).replace(b"[0,", b"[" + b"[" * n + b"]" * n + b","),
-    "as content": lambda n: body([user(0), *LONG]).replace(b'"content": 0', b'"content": ' + b"[" * n + b"]" * n),
-    "in a tool": lambda n: body(LONG).replace(b'"parameters": {}', b'"parameters": ' + b'{"a":' * n + b"{}" + b"}" * n),
-}  # fmt: skip
+
+
+def lists(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+def tables(depth: int) -> bytes:
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+PART = {"type": "text", "text": NUMBERED}
+DEEP = {  # where @ stands, something is nested
+    "beside": body(LONG)[:-3] + b', "y":@}',
+    "in a message": body([{**user("hi"), "x": "@"}, *LONG]),
+    "in a part": body([user([{**PART, "x": "@"}])]),
+    "as a part": body([user(["@", PART])]),
+    "as content": body([user("@"), *LONG]),
+    "in a tool": body(LONG).replace(b'"parameters": {}', b'"parameters": "@"'),
+}
 
 
 @pytest.mark.parametrize("where", DEEP)
-@pytest.mark.parametrize("depth", [10, 300, 700, 900, 950, 990, 1000, 1100, 10_000, 1_000_000])
+@pytest.mark.parametrize("depth", [10, 700, 950, 990, 1000, 1100, 10_000, 1_000_000])
 def test_depth_is_bounded_and_told(pipeline: Pipeline, where: str, depth: int) -> None:
-    raw = DEEP[where](depth)
+    nested = (lists if len(where) % 2 else tables)(depth)
+    raw = DEEP[where].replace(b'"@"' if b'"@"' in DEEP[where] else b"@", nested)
     measured = prepare(pipeline, raw).measured
     wire.peek(raw)
     if depth >= 10_000:
@@ -255,7 +280,10 @@ def test_a_million_messages_are_not_read_to_their_end(pipeline: Pipeline) -> Non
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (measured.outcome, measured.reason) == (Outcome.UNTOUCHED, f"there are more than {wire.MAX_MESSAGES} messages")
+    assert (measured.outcome, measured.reason) == (
+        Outcome.UNTOUCHED,
+        f"there are more than {wire.MAX_MESSAGES} messages",
+    )
     assert most < 4 * len(raw)
     assert time.monotonic() - began < 20
 

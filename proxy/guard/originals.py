@@ -20,7 +20,6 @@ from proxy.json_walk import Walk
 from proxy.pricing import Price
 from proxy.savings import Measured, Usage
 from proxy.settings import Settings, Upstream
-from proxy.wire import UnknownShape
 
 _DROPPED = frozenset((b"idempotency-key", b"content-encoding", b"content-length"))
 _MILLION = 1_000_000
