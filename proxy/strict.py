@@ -41,7 +41,6 @@ class StrictProtocol(HttpToolsProtocol):
     others may wait behind it. Once something was `refused`, nothing more is read from the connection."""
 
     running: RequestResponseCycle | None = None
-    in_head = False
     refused = False
     _muted = False
 
@@ -55,15 +54,19 @@ class StrictProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline()
-            self._feed(data[offer.args[0] :])
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                self._decline()
+                rest = rest[offer.args[0] :]
+            else:
+                return
 
     def _decline(self) -> None:
         """Reads on as if no other protocol had been offered (RFC 9110, 7.8): a fresh parser, told the framing alone."""
-        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in FRAMING)
+        framing = b"".join(b"%b: %b\r\n" % header for header in self.scope["headers"] if header[0] in FRAMING)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn: what follows is never run
         self._muted = True
@@ -92,26 +95,13 @@ class StrictProtocol(HttpToolsProtocol):
 
     # What the parser tells
 
-    def on_message_begin(self) -> None:
-        self.in_head = True
-        if not self._muted:
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._muted:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head and not self._muted:  # else a trailer, or told already
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        self.in_head = False
         if self._muted:
             return
         if not self.url.lower().startswith((b"/", b"http://", b"https://")):
             raise AmbiguousRequest("the target is not a path")  # answered with 400, like all that the parser refuses
         super().on_headers_complete()
+        self.headers = []  # for trailers, which are no headers: nobody reads them
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():  # else its body is still to come

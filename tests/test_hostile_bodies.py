@@ -41,8 +41,8 @@ BAD = (
     '"\t"', "0x10", "\ufeff1",
 )  # fmt: skip
 KEYS = (
-    "messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal", "name", "cache_control", "x", "",
-    "Content",
+    "messages", "model", "stream", "tools", "role", "content", "type", "text", "refusal", "name", "cache_control", "x",
+    "", "Content",
 )  # fmt: skip
 
 

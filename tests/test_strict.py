@@ -37,6 +37,12 @@ def test_an_offer_to_switch_protocols_costs_no_byte_of_the_request_and_of_the_ne
     assert fake.requests[0].header("upgrade") == []
 
 
+def test_many_offers_at_once_are_no_trouble(service: Service, fake: Provider) -> None:
+    with connected(service.start(fake.url)) as sock:
+        sock.sendall(request("GET", "/v1/a", b"", *H2C) * 1500 + request("GET", "/v1/last", b"", CLOSE))
+        assert read_all(sock).count(b"HTTP/1.1 200") == 1501
+
+
 @pytest.mark.parametrize("split", [1, 60, 120, 150, 172, 175])
 def test_an_offer_in_two_pieces_is_read_the_same(service: Service, fake: Provider, split: int) -> None:
     data = request("POST", "/v1/files", b"hello", *H2C) + request("GET", "/v1/last", b"", CLOSE)
