@@ -66,7 +66,8 @@ TEXTS = st.one_of(
     ),
 )
 STRINGS = st.builds(escaped, TEXTS, st.integers(-1, 3))
-NAMES = st.builds(escaped, st.sampled_from(KEYS), st.integers(-4, 3))
+GOOD_NAMES = st.builds(escaped, st.sampled_from(KEYS), st.integers(-4, 3))
+NAMES = st.one_of(*[GOOD_NAMES] * 9, st.sampled_from(['"x\t"', '"x', "x", "'x'", "1", ""]))
 SCALARS = st.one_of(st.sampled_from(LITERALS), STRINGS, STRINGS, st.sampled_from([*LITERALS, *BAD]))
 
 

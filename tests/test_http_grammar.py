@@ -167,6 +167,8 @@ def check(it: Upstream, url: str, data: bytes) -> str:
     assert refusals or end is not End.MALFORMED or told.closed
     for sent, got in zip(expected, arrived, strict=False):
         assert (got.method, got.target, got.body) == (sent.method, sent.target, sent.body)
+        assert len(got.values(b"host")) == 1
+        assert len(got.values(b"authorization")) <= 1
         dropped = NOT_PASSED_ON | {t.strip().lower() for v in sent.values(b"connection") for t in v.split(b",")}
         kept = [h for h in sent.headers if h[0] not in dropped and not h[0].startswith(b"x-laconic")]
         assert [h for h in got.headers if h[0] not in MADE_ANEW] == kept
