@@ -15,7 +15,8 @@ import uvicorn
 from honest import End, Message, requests
 from uvicorn.server import ServerState
 
-from compressors.spans import Span, clip, complement, intersect, join, merge, within
+from compressors import Span
+from compressors.spans import clip, complement, intersect, join, merge, within
 from proxy import upstream, wire
 from proxy.asgi import Receive, Scope, Send, respond
 from proxy.config import ConfigError, load

@@ -226,7 +226,7 @@ def check(it: Chain, raw: bytes, came: bytes) -> None:
 
 # The upstream's side
 
-PHASES = {
+PHASES: dict[str, tuple[str, Callable[[bool], int]]] = {
     "connect": ("upstream", lambda stream: 0),
     "request write": ("upstream", lambda stream: 400),
     "waiting for headers": ("downstream", lambda stream: 0),

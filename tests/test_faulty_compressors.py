@@ -45,7 +45,7 @@ class Faulty:
 
     def compress(self, tasks: Sequence[Task]) -> list[Kept]:
         does = self.does.pop() if self.does else good
-        return does(tasks)  # type: ignore[no-any-return]
+        return does(tasks)
 
 
 @dataclass
