@@ -7,7 +7,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Any
@@ -28,7 +28,7 @@ from proxy.pipeline import Pipeline
 from proxy.settings import Compression, Settings, Upstream
 
 RAW = body(LAYOUTS["labels"])
-DEADLINE_MS = 400
+PATIENT_MS, HASTY_MS = 60_000, 800
 Does = Callable[[Sequence[Task]], Any]
 
 
@@ -59,12 +59,27 @@ class Place:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     """One service for all: what one fault leaves behind would meet the next."""
+    with serving(PATIENT_MS) as it:
+        yield it
+
+
+@pytest.fixture
+def hasty() -> Iterator[Place]:
+    """Its deadline is short."""
+    with serving(HASTY_MS) as it:
+        yield it
+
+
+@contextmanager
+def serving(deadline_ms: float) -> Iterator[Place]:
     with ExitStack() as stack:
         fake = stack.enter_context(provider())
         compressor, told = Faulty(), Told()
         it = Settings({"fake": Upstream("fake", fake.url)}, (Route("all", "fake", "balanced"),), PRESETS)
-        terms = Compression(DEADLINE_MS, workers=2, queue=4, cache_mb=0, bypass_share=0)
+        terms = Compression(deadline_ms, workers=2, queue=4, cache_mb=0, bypass_share=0)
         url = Service(told, stack).start_with(it, Pipeline(terms, lambda name: compressor))
+        ask(url, chat(RAW))  # what is read once has then been read
+        told.one()
         yield Place(fake, url, told, compressor)
 
 
@@ -241,10 +256,10 @@ def test_scores_decide_nothing_that_goes(place: Place, scores: Any) -> None:
 # What it does to its thread
 
 
-def test_a_hang_costs_one_request_its_deadline(place: Place) -> None:
+def test_a_hang_costs_one_request_its_deadline(hasty: Place) -> None:
     release = threading.Event()
     try:
-        assert holds(place, lambda tasks: release.wait(20)) == (b"failed_open", b"deadline")
+        assert holds(hasty, lambda tasks: release.wait(20)) == (b"failed_open", b"deadline")
     finally:
         release.set()
 
@@ -268,11 +283,11 @@ EXIT = {"x86_64": 60, "aarch64": 93}.get(platform.machine())  # the number of th
 
 
 @pytest.mark.skipif(sys.platform != "linux" or EXIT is None, reason="ends a thread by a Linux system call")
-def test_a_thread_that_is_gone_without_a_word_costs_one_place(place: Place) -> None:
+def test_a_thread_that_is_gone_without_a_word_costs_one_place(hasty: Place) -> None:
     """As after a fault in a library: nothing is cleaned up. It counts as one that hangs; the other threads go on."""
     assert EXIT is not None
     libc = ctypes.CDLL(None)
-    assert holds(place, lambda tasks: libc.syscall(EXIT, 0)) == (b"failed_open", b"deadline")
+    assert holds(hasty, lambda tasks: libc.syscall(EXIT, 0)) == (b"failed_open", b"deadline")
 
 
 # How it is loaded
