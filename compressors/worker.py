@@ -79,13 +79,20 @@ class Worker:
         self._waiting = deque(job for job in self._waiting if not job[0].cancelled())
 
     def _serve(self) -> None:
-        while run := self._next():
-            began = monotonic()
-            run()
-            del run  # a result that nobody holds any more must not live until the next job
+        busy = 0
+        try:
+            while run := self._next():
+                busy, began = 1, monotonic()
+                run()
+                del run  # a result that nobody holds any more must not live until the next job
+                with self._changed:
+                    self._busy -= 1
+                    busy = 0
+                    self._typical += _NEW * (monotonic() - began - self._typical)
+        finally:  # by whatever the thread ends: its place is given back, and the next job starts another
             with self._changed:
-                self._busy -= 1
-                self._typical += _NEW * (monotonic() - began - self._typical)
+                self._started -= 1
+                self._busy -= busy
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

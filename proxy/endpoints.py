@@ -11,7 +11,7 @@ import httpx
 from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
-from proxy import access, override, recovering, sse, upstream
+from proxy import access, override, recovering, sse, strict, upstream
 from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
@@ -116,6 +116,7 @@ class Exchange:
     def _admit(self) -> int | None:
         """Before anything else is looked at, and before the body is read, of which this gives the declared length."""
         headers: list[Header] = self.scope["headers"]
+        strict.check(self.scope)
         if self.settings.keys:
             self.caller, self.scope["headers"] = access.admit(self.settings.keys, headers)
         self.parts.under_way.check(self.settings.limits)

@@ -27,7 +27,7 @@ def _unread(_: str) -> int:
 
 
 class Walk:
-    """One pass over one text. Malformed JSON raises `UnknownShape`, `json.JSONDecodeError` or `StopIteration`.
+    """One pass over one text. Malformed JSON raises `UnknownShape` or `json.JSONDecodeError`.
 
     `once`: keys that must not stand twice in one object.
     """
@@ -85,7 +85,10 @@ class Walk:
         return self._space(at + 1)
 
     def _value(self, at: int) -> Any:
-        value, self._end = self._decoder.scan_once(self._source, at)  # type: ignore[attr-defined]  # not in typeshed
+        try:
+            value, self._end = self._decoder.scan_once(self._source, at)  # type: ignore[attr-defined]  # not in typeshed
+        except StopIteration:  # which would become a RuntimeError on its way through a generator
+            raise UnknownShape("the body is not JSON") from None
         return value
 
     def _space(self, at: int) -> int:

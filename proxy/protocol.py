@@ -9,11 +9,12 @@ import asyncio
 import resource
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from proxy.admin import Beside
 from proxy.app import App
 from proxy.errors import AmbiguousRequest, HeadersStalled, HeadersTooLarge, LaconicError, TooManyConnections
+from proxy.strict import StrictProtocol
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
@@ -34,11 +35,13 @@ def room() -> int:
     return max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES) // 2, 1)
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(StrictProtocol):
     """uvicorn's `timeout_keep_alive_task` is the one timer of a connection that owes us a request. It cancels it with
     every byte that comes and sets it after each answer."""
 
-    head_bytes = 0
+    beside = (
+        0  # bytes of headers, of trailers, or of what stands beside the sizes of chunks, that were read on their own
+    )
     in_head = False
     head_until: float | None = None  # by the loop's clock; kept while bytes drip in
     unread: asyncio.TimerHandle | None = None
@@ -58,24 +61,29 @@ class Protocol(HttpToolsProtocol):
         self._forget_unread()
 
     def on_message_begin(self) -> None:
-        self.head_bytes = 0
+        self.beside = 0
         self.in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self.beside = 0
         self.in_head = False
         self.head_until = None
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self.beside = 0
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
-        self.head_bytes += len(data) if self.in_head else 0  # else there may be the rest of a body before the head
+        self.beside += len(data)
         super().data_received(data)
-        if self.transport.is_closing() or not (self.in_head or self._owed):
+        if self.transport.is_closing():
             return
-        if self.head_bytes > self.limits.header_bytes:
+        if self.beside > self.limits.header_bytes:
             self._refuse(HeadersTooLarge(f"the headers take more than {self.limits.header_bytes} bytes"))
-            return
-        self._hurry()
+        elif self.in_head or self._owed:
+            self._hurry()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -115,6 +123,8 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_at(self.head_until, self.timeout_keep_alive_handler)
 
     def _refuse(self, error: LaconicError) -> None:
+        if self.finish_first():
+            return
         body = error.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
         head += b"".join(b"%b: %b\r\n" % header for header in error.headers())

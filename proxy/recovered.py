@@ -25,7 +25,7 @@ _CUT_OFF = ("length", "content_filter")
 def recovered(body: bytes, damage: Damage) -> bytes:
     """A whole answer with the texts of its choices recovered; the same bytes where there is nothing to do.
 
-    Raises `ValueError` and `StopIteration` for what is no answer that we understand."""
+    Raises `ValueError` for what is no answer that we understand."""
     walk = Choices(body.decode(), "message")
     texts = [(c.text, _whole(c.text, c.finished, damage)) for c in walk.choices() if c.text and c.ours]
     changed = [(text, new) for text, new in texts if new != text.text]

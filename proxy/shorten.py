@@ -193,11 +193,13 @@ def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def _checked(kept: Kept, task: Task, name: str) -> tuple[Span, ...]:
     at = 0
-    for start, end in kept.spans:
+    spans: list[Span] = []
+    for start, end in kept.spans:  # once: it may be something that can be read but once
         if not at <= start < end <= len(task.text):
             raise CompressionError(f"{name} gave spans that are not ordered ranges of the text")
+        spans.append((start, end))
         at = end
-    return kept.spans
+    return tuple(spans)
 
 
 def _without(text: str, cuts: Sequence[Span], offset: int = 0) -> str:

@@ -176,7 +176,7 @@ def reader(headers: Sequence[Header]) -> Reader:
 def _read(data: bytes) -> Usage | None:
     try:
         answer = _decode(data)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, nested too deep
         return None
     model = answer.model if isinstance(answer.model, str) else ""
     return answer.usage.value(model) if answer.usage is not None else None

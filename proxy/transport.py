@@ -153,22 +153,23 @@ def _send(connection: Connection, request: httpx.Request, seconds: float | None)
     """Writes the request; a body that streams is written by the task that is returned."""
     connection.begin(head_only=request.method == "HEAD")
     headers = request.headers.raw
-    head = _head(request, headers)
+    target = request.extensions.get("target") or request.url.raw_path
+    begin = head(request.method, target, headers)
     if isinstance(request.stream, httpx.ByteStream):
-        connection.write(head, *request.stream)
+        connection.write(begin, *request.stream)
         connection.sent = True
         return None
     assert isinstance(request.stream, httpx.AsyncByteStream)
-    connection.write(head)
+    connection.write(begin)
     chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
     sender = connection.loop.create_task(connection.send(request.stream, chunked, seconds))
     sender.add_done_callback(connection.sender_done)
     return sender
 
 
-def _head(request: httpx.Request, headers: list[Header]) -> bytes:
-    target = request.extensions.get("target") or request.url.raw_path
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
+def head(method: str, target: bytes, headers: list[Header]) -> bytes:
+    """The bytes of a request up to its body."""
+    lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target)]
     lines += [b"%b: %b" % header for header in headers]
     lines.append(b"\r\n")
     return b"\r\n".join(lines)

@@ -97,7 +97,7 @@ def parse(body: bytes) -> ChatRequest:
         return _Walk(body.decode()).request()
     except UnicodeDecodeError:
         raise UnknownShape("the body is not UTF-8") from None
-    except (json.JSONDecodeError, StopIteration):
+    except json.JSONDecodeError:
         raise UnknownShape("the body is not JSON") from None
     except RecursionError:
         raise UnknownShape("the body is nested too deep") from None

@@ -165,7 +165,7 @@ def test_settings_arrive_as_they_were(name: str) -> None:
 
 
 def test_a_task_arrives_as_it_was_with_its_deadline_and_for_whom_it_is(tmp_path: Path, slow: Slow) -> None:
-    slow.result = lambda tasks: [Kept(((0, np.int64(1)),), (np.float32(0.5),), "m", (1, 0)) for _ in tasks]  # type: ignore[arg-type]
+    slow.result = lambda tasks: [Kept(((0, np.int64(1)),), (np.float32(0.5),), (1, 0), Fallback.TIME) for _ in tasks]  # type: ignore[arg-type]
     with station(tmp_path) as address:
         remote = started(address)
         with cancel.watched(lambda: True, monotonic() + 5, b"ann"):

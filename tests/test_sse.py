@@ -156,3 +156,15 @@ def test_what_cannot_be_unpacked_within_bounds_stays_unknown(coding: bytes, data
 def test_other_kinds_of_answers_are_not_read() -> None:
     assert fed(reader([(b"content-type", b"audio/mpeg")]), ANSWER) is None
     assert fed(reader([]), ANSWER) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b'"x":' + b"[" * 100_000, b'"model":' + b'{"a":' * 100_000, b'"model":"\xff"', b'"model":' + b"9" * 10_000],
+    ids=["deep", "deep model", "not UTF-8", "digits"],
+)
+def test_hostile_answers_stay_unknown_and_break_nothing(odd: bytes) -> None:
+    """What the reader raised here would cut the stream that it looks on."""
+    hostile = b'{"usage": {"prompt_tokens": 1}, ' + odd
+    assert fed(reader([JSON]), hostile) is None
+    assert fed(reader([SSE]), b"data: " + hostile + b"\n\n" + STREAM) == FOUND

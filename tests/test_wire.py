@@ -101,6 +101,8 @@ def test_a_replaced_text_is_escaped_as_the_old_one_was() -> None:
         (b'{"messages":[{"role":"user","content":{"a":1}}]}', "content"),
         (b'{"messages":[{"role":"user","content":[{"type":"text"}]}]}', "no text"),
         (b'{"messages":"none"}', "list"),
+        (b'{"messages":[{"role":"user","content":nul}]}', "JSON"),
+        (b'{"messages":[{"role":"user","content":[{"type":}]}]}', "JSON"),
         (b'{"messages":[{"role":"user","content":' + b"[" * 200_000, "object"),
         (b'{"x":' + b"[" * 200_000, "deep"),
         (b'{"messages":[' + b'{"role":"user"},' * 20_001 + b"]}", "more than"),

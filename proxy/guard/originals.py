@@ -20,7 +20,6 @@ from proxy.json_walk import Walk
 from proxy.pricing import Price
 from proxy.savings import Measured, Usage
 from proxy.settings import Settings, Upstream
-from proxy.wire import UnknownShape
 
 _DROPPED = frozenset((b"idempotency-key", b"content-encoding", b"content-length"))
 _MILLION = 1_000_000
@@ -106,7 +105,7 @@ def unstreamed(body: bytes) -> bytes:
         for start, end, value in _Flags(source).spans():
             pieces += source[at:start], value
             at = end
-    except (UnknownShape, ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         return body
     return "".join((*pieces, source[at:])).encode()
 
