@@ -61,7 +61,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and self.sent and self.keep_alive and not self.dirty and not self.closed
+        ended = self.complete and self.sent and not self._buffer
+        return ended and self.keep_alive and not self.dirty and not self.closed
 
     @property
     def stale(self) -> bool:
