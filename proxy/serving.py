@@ -42,8 +42,7 @@ WORKERS_WITH_MODELS = 8
 def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "bm25s"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     economy = Economy(lambda: current.current())
     pipeline = Pipeline(threads(settings), sketch=sketch(settings), market=economy.market)
     current = Current(settings, load, pipeline.settle)
