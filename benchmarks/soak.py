@@ -1,6 +1,7 @@
 """A mixed load with chaos, for hours if you like: what grows, what breaks, what gets lost.
 
-    python benchmarks/soak.py [--minutes 30] [--callers 8] [--workers N] [--json FILE] [--plot FILE]
+    python benchmarks/soak.py [--minutes 30] [--callers 8] [--workers N] [--only KIND ...]
+        [--json FILE] [--plot FILE]
 
 Against a real `laconic serve` and a provider of its own (`soaking/provider.py`), each a process: chats, streams,
 conversations, models, uploads, big bodies; callers that are slow, stop or leave in every phase; a provider that fails,
@@ -47,8 +48,6 @@ SAMPLES = 400
 LEAST_BETWEEN, MOST_BETWEEN = 0.5, 5.0
 """Seconds between two samples."""
 RELOADS = 40
-REST_SECONDS = 6.0
-"""Until idle connections to the provider are closed."""
 LAST_STREAMS = 20
 SLOW = next(kind for kind in KINDS if kind.name == "slow stream")
 
@@ -60,6 +59,7 @@ class Soak:
     seconds: float
     callers: int
     served: Served
+    kinds: Sequence[Kind]
     file: Path | None
     book: Book = field(default_factory=Book)
     samples: list[Sample] = field(default_factory=list)
@@ -85,9 +85,9 @@ class Soak:
 
     async def load(self, chance: Random) -> None:
         caller = Caller(self.served.port, chance)
-        weights = [kind.weight for kind in KINDS]
+        weights = [kind.weight for kind in self.kinds]
         while not self.over:
-            kind: Kind = chance.choices(KINDS, weights)[0]
+            kind = chance.choices(self.kinds, weights)[0]
             self.book.note(await caller.call(kind, next(self.serials)))
         await caller.close()
 
@@ -119,7 +119,6 @@ class Soak:
 
     async def end(self) -> State:
         """Idle, then SIGTERM while streams run. What the provider saw."""
-        await asyncio.sleep(REST_SECONDS)
         state = await asyncio.to_thread(collect, self.served.provider)
         callers = [Caller(self.served.port, Random(number)) for number in range(LAST_STREAMS)]
         streams = [asyncio.ensure_future(caller.call(SLOW, next(self.serials))) for caller in callers]
@@ -204,6 +203,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--callers", type=int, default=8, help="requests at a time (default 8)")
     parser.add_argument("--workers", type=int, metavar="N", help="passed to `laconic serve`")
+    parser.add_argument("--only", nargs="+", choices=[k.name for k in KINDS], metavar="KIND", help="to find a fault")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write what was found, as it goes")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture (needs matplotlib)")
     return parser
@@ -213,7 +213,8 @@ def main(words: Sequence[str]) -> int:
     given = arguments().parse_args(words)
     console = Console(width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), given.workers) as served:
-        it = Soak(given.minutes * 60, given.callers, served, given.json)
+        kinds = [kind for kind in KINDS if not given.only or kind.name in given.only]
+        it = Soak(given.minutes * 60, given.callers, served, kinds, given.json)
         asyncio.run(soak(it, console))
     it.write()
     showing.show(console, it.book, it.samples, slopes(it.samples))

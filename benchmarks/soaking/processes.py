@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def serving(folder: Path, workers: int | None) -> Iterator[Served]:
                 process = subprocess.Popen([sys.executable, "-c", COMMAND, *command], stderr=log, env=environment)
             served = Served(process, port, provider, file, folder / "ledger.sqlite3", folder / "serve.log")
             try:
-                _wait(served)
+                until(lambda: answers(port, "/readyz") and answers(provider, "/soak/state"), process, "laconic serve")
                 yield served
             finally:
                 if process.poll() is None:
@@ -75,15 +75,17 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait(served: Served) -> None:
-    until = time.monotonic() + START_SECONDS
-    while not (_ready(served.port, "/readyz") and _ready(served.provider, "/soak/state")):
-        if served.process.poll() is not None or time.monotonic() > until:
-            raise RuntimeError(f"laconic serve does not get ready:\n{served.log.read_text()[-2000:]}")
+def until(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    """Waits for a process to get ready. Raises `RuntimeError` where it ends or takes too long."""
+    late = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > late:
+            raise RuntimeError(f"does not get ready: {what}")
         time.sleep(0.1)
 
 
-def _ready(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
+    """Whether it answers 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
