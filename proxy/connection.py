@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Closes at once, dropping what is not yet written: the upstream should stop working for us."""
         self.closed = True
+        self._error = None  # told by now; or a cycle: its traceback holds the frames that held the request
         self._transport.abort()
 
     # What the exchange does
