@@ -6,13 +6,14 @@ from random import Random
 SUBJECTS = ("The ferry", "Our warehouse", "The second turbine", "The archive", "A courier", "The night shift")
 VERBS = ("reached", "replaced", "reported", "measured", "delayed", "repaired", "recorded", "closed")
 OBJECTS = ("the northern gate", "a loose valve", "the cold store", "two sealed boxes", "an old ledger")
-ENDINGS = ("before the storm", "after the inspection", "without any notice", "as agreed", "für Łódź – 東京 😀")
+ENDINGS = ("before the storm", "after the inspection", "without any notice", "as agreed")
+FAR = "für Łódź – 東京 😀"
 SYSTEM = "Answer from the context only. Name the passage that you used."
 
 
 def _sentence(chance: Random) -> str:
     parts = (chance.choice(SUBJECTS), chance.choice(VERBS), chance.choice(OBJECTS))
-    return f"{' '.join(parts)} on day {chance.randrange(1, 365)} {chance.choice(ENDINGS)}."
+    return f"{' '.join(parts)} on day {chance.randrange(1, 365)} {chance.choice((*ENDINGS, FAR))}."
 
 
 def _asked(chance: Random, characters: int) -> str:
