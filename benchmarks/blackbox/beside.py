@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,11 @@ def running(command: Sequence[str], port: int, path: str, more: Mapping[str, str
     finally:
         process.terminate()
         process.wait()
+
+
+def program(command: str) -> str:
+    """Where a command is, whatever the working directory."""
+    return str(Path(shutil.which(command) or command).absolute())
 
 
 def junit(file: Path) -> dict[str, str]:

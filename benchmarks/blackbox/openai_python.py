@@ -19,7 +19,7 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from blackbox.beside import compare, junit, mocked, tell
+from blackbox.beside import compare, junit, mocked, program, tell
 
 DESCRIPTION = Path("api_reference", "openapi.transformed.yml")
 
@@ -28,7 +28,7 @@ def results(given: argparse.Namespace, url: str) -> dict[str, str]:
     """What became of each test against this base URL."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        command = [given.python, "-m", "pytest", "-q", "-n", "0", f"--junit-xml={report}", *given.tests]
+        command = [program(given.python), "-m", "pytest", "-q", "-n", "0", f"--junit-xml={report}", *given.tests]
         environment = {**os.environ, "TEST_API_BASE_URL": url, "DEFER_PYDANTIC_BUILD": "false"}
         environment.pop("PYTHONPATH", None)
         ended = subprocess.run(command, cwd=given.checkout, env=environment, capture_output=True, check=False)

@@ -23,7 +23,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from blackbox.beside import mocked, tell, versioned
+from blackbox.beside import mocked, program, tell, versioned
 
 Case = tuple[str, str, str]
 """An operation, and either a status of an answer or a check that failed."""
@@ -33,13 +33,13 @@ def run(given: argparse.Namespace, url: str, description: Path) -> Counter[Case]
     """How often each operation was answered in which way, and failed which check."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "events.ndjson")
-        command = [given.schemathesis, "run", str(description), "--url", url.removesuffix("/v1"), "--no-color"]
+        command = [program(given.schemathesis), "run", str(description), "--url", url.removesuffix("/v1"), "--no-color"]
         command += ["--phases", given.phases, "--max-examples", str(given.examples), "--continue-on-failure"]
         command += ["--generation-deterministic", "--no-shrink"]
         command += ["--suppress-health-check", "all", "--header", "Authorization: Bearer sk-none"]
         command += ["--report", "ndjson", "--report-ndjson-path", str(report)]
         command += ["--include-path-regex", given.operations] if given.operations else []
-        ended = subprocess.run(command, capture_output=True, check=False)
+        ended = subprocess.run(command, cwd=folder, capture_output=True, check=False)
         if not report.exists():
             raise SystemExit(ended.stdout.decode()[-3000:] + ended.stderr.decode()[-3000:])
         return Counter(case for line in report.read_bytes().splitlines() for case in cases(json.loads(line)))
