@@ -1,12 +1,15 @@
 """What Laconic adds to a request: time, requests per second, streaming delay, memory, time to start.
 
-    python benchmarks/overhead.py [--seconds 2] [--rounds 3] [--json benchmarks/results/overhead.json]
+    python benchmarks/overhead.py [--seconds 2] [--rounds 3] [--workers N] [--litellm PYTHON]
+        [--json benchmarks/results/overhead.json]
 
 A provider that costs next to nothing (`fastprovider.py`), the targets in front of it, each in a process of its own, and
 a load client on raw sockets (`load.py`) share this machine. All targets are measured in turn, several rounds over; the
 median round counts. `words` is `balanced` without its models, `words audited` the same in audit mode. Compare
 ratios of one run, not milliseconds across machines. `nginx` is measured where it is on the PATH: no proxy is faster.
-Bodies are retrieval questions whose passages differ from request to request.
+`off, N workers` is `laconic serve --workers N`. `LiteLLM` is its proxy as it comes: one worker, no database, a model
+that leads to the provider, run by an environment's PYTHON that has `litellm[proxy]`; without streams, which it
+writes anew, pauses, and more than 32 at a time. Bodies are retrieval questions with passages of their own.
 """
 
 import argparse
@@ -23,13 +26,15 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import load
 from rich.console import Console
 from rich.table import Table
+from soaking.bodies import ENDINGS, OBJECTS, SUBJECTS, VERBS
+from soaking.watching import sample
 
 HERE = Path(__file__).parent
 VARIANTS = 32
@@ -71,6 +76,17 @@ history.ranges = [{ rate = 1.0 }]
 extends = "words"
 mode = "audit"
 """
+LITELLM = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {{model: openai/gpt-4o, api_base: "{upstream}", api_key: none}}
+litellm_settings: {{telemetry: false}}
+"""
+LOCAL = {
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # nobody but the load client reaches it
+}
 COMMAND = "import sys; from proxy.cli import main; sys.exit(main())"
 
 
@@ -88,6 +104,8 @@ class Case:
 
 
 CASES = (Case(8, 1), Case(40, 1), Case(8, 32), Case(40, 32), Case(8, 64), Case(8, 256))
+ALONE, LOADED = Case(8, 1), Case(8, 32)
+YARDSTICKS = ("direct", "nginx", "LiteLLM")
 STREAM = Case(8, 1, stream=True)
 PACED = Case(8, 1, pause_seconds=0.01)
 """Compression takes milliseconds, after which caches are cold; only an `off` that pauses as long compares with it."""
@@ -95,16 +113,17 @@ PACED = Case(8, 1, pause_seconds=0.01)
 
 @dataclass
 class Target:
-    """Something that listens. `start_seconds` from the process's start to the first 200 of `/readyz`."""
+    """Something that listens. `start_seconds` from the process's start to the first 200 of `/readyz`; `cases` are
+    those that it can be measured in. Of a process with children, `resident_mb` is the sum."""
 
     name: str
     port: int
     pid: int
     start_seconds: float | None = None
+    cases: tuple[Case, ...] = (*CASES, PACED, STREAM)
 
     def resident_mb(self) -> float:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return sample(self.pid, 0).resident
 
 
 @dataclass(frozen=True)
@@ -126,10 +145,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What Laconic adds to a request.")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each target and case in each round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, metavar="N", help="measure `laconic serve --workers N`, too")
+    parser.add_argument("--litellm", metavar="PYTHON", help="of an environment with litellm[proxy], to measure that")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args()
     with ExitStack() as stack:
-        targets = _targets(stack)
+        targets = _targets(stack, options.workers, options.litellm)
         results = _measure(targets, options.seconds, options.rounds)
         machine = f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         about = [{"target": t.name, "start_seconds": t.start_seconds, "resident_mb": t.resident_mb()} for t in targets]
@@ -143,7 +164,7 @@ def main() -> None:
 # Targets
 
 
-def _targets(stack: ExitStack) -> list[Target]:
+def _targets(stack: ExitStack, workers: int | None, litellm: str | None) -> list[Target]:
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     provider = _port()
     python = [sys.executable]
@@ -160,21 +181,38 @@ def _targets(stack: ExitStack) -> list[Target]:
     )
     config = Path(folder, "laconic.toml")
     config.write_text(CONFIG)
-    for policy in ("off", "words audited", "words", "balanced"):
+    ours = {policy: ["--policy", policy] for policy in ("off", "words audited", "words", "balanced")}
+    if workers:
+        ours[f"off, {workers} workers"] = ["--policy", "off", "--workers", str(workers)]
+    for name, more in ours.items():
         port = _port()
-        flags = ["serve", "--config", str(config), "--upstream", upstream, "--port", str(port), "--policy", policy]
-        os.environ["LACONIC_LEDGER"] = str(Path(folder, f"{policy}.sqlite"))
-        found.append(stack.enter_context(_running(policy, port, [*python, "-c", COMMAND, *flags], True)))
+        flags = ["serve", "--config", str(config), "--upstream", upstream, "--port", str(port), *more]
+        os.environ["LACONIC_LEDGER"] = str(Path(folder, f"{name}.sqlite"))
+        found.append(stack.enter_context(_running(name, port, [*python, "-c", COMMAND, *flags], True)))
+    if litellm:
+        found.append(stack.enter_context(_litellm(litellm, upstream, Path(folder))))
     return found
+
+
+@contextmanager
+def _litellm(python: str, upstream: str, folder: Path) -> Iterator[Target]:
+    config = folder / "litellm.yaml"
+    config.write_text(LITELLM.format(upstream=upstream))
+    port = _port()
+    flags = ["--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    os.environ.update(LOCAL)
+    with _running("LiteLLM", port, [str(Path(python).parent / "litellm"), *flags]) as target:
+        load.run(port, bodies(ALONE), load.Pace(1, 5.0))  # it imports much with its first request
+        yield replace(target, cases=tuple(case for case in CASES if case.concurrency < 64))
 
 
 @contextmanager
 def _running(name: str, port: int, command: list[str], ready: bool = False) -> Iterator[Target]:
     began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not _answers(port, ready):
-            if process.poll() is not None or time.perf_counter() - began > 30:
+            if process.poll() is not None or time.perf_counter() - began > 120:
                 raise RuntimeError(f"{name} does not start: {' '.join(command[:2])}")
             time.sleep(0.01)
         yield Target(name, port, process.pid, time.perf_counter() - began if ready else None)
@@ -200,11 +238,6 @@ def _port() -> int:
 
 
 # Bodies
-
-SUBJECTS = ("The ferry", "Our warehouse", "The second turbine", "The archive", "A courier", "The night shift")
-VERBS = ("reached", "replaced", "reported", "measured", "delayed", "repaired", "recorded", "closed")
-OBJECTS = ("the northern gate", "a loose valve", "the cold store", "two sealed boxes", "an old ledger")
-ENDINGS = ("before the storm", "after the inspection", "without any notice", "as agreed")
 
 
 def bodies(case: Case) -> list[bytes]:
@@ -241,7 +274,7 @@ def _measure(targets: Sequence[Target], seconds: float, rounds: int) -> list[Res
         for case in (*CASES, PACED, STREAM):
             console.print(f"round {number + 1} of {rounds}: {case.name}")
             sent = bodies(case)
-            for target in targets:
+            for target in (t for t in targets if case in t.cases):
                 times = load.run(target.port, sent, load.Pace(case.concurrency, seconds, case.pause_seconds))
                 found.setdefault((target.name, case.name), []).append(_result(target.name, case.name, times))
     return [_median(results) for results in found.values()]
@@ -283,7 +316,8 @@ def _show(console: Console, machine: str, targets: Sequence[Target], results: Se
     console.print(f"[bold]{machine}[/bold]; a provider, the target and the load client share it")
     _show_latency(console, targets, of)
     _show_throughput(console, targets, of)
-    _show_rest(console, targets, of)
+    _show_ratios(console, targets, of)
+    _show_rest(console, [target for target in targets if STREAM in target.cases], of)
 
 
 Results = dict[tuple[str, str], Result]
@@ -307,9 +341,21 @@ def _show_throughput(console: Console, targets: Sequence[Target], of: Results) -
     for target in targets:
         cells = []
         for case in CASES:
-            rate = of[target.name, case.name].per_second
-            cells.append(f"{rate:,.0f} ({rate / of['direct', case.name].per_second:.1%})")
+            rate = of[target.name, case.name].per_second if case in target.cases else None
+            cells.append("" if rate is None else f"{rate:,.0f} ({rate / of['direct', case.name].per_second:.1%})")
         table.add_row(target.name, *cells)
+    console.print(table)
+
+
+def _show_ratios(console: Console, targets: Sequence[Target], of: Results) -> None:
+    """How many times as long a request takes, and how many times as many there are, against each yardstick."""
+    yardsticks = [target.name for target in targets if target.name in YARDSTICKS]
+    columns = [f"{what} to {name}" for what in ("p50", "requests/s") for name in yardsticks]
+    table = Table("target", *columns, title=f"ratios: p50 of {ALONE.name}, requests a second of {LOADED.name}")
+    for target in targets:
+        slower = [of[target.name, ALONE.name].p50 / of[name, ALONE.name].p50 for name in yardsticks]
+        more = [of[target.name, LOADED.name].per_second / of[name, LOADED.name].per_second for name in yardsticks]
+        table.add_row(target.name, *(f"{ratio:.3g}x" for ratio in (*slower, *more)))
     console.print(table)
 
 

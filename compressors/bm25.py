@@ -5,6 +5,7 @@ bm25s's eager index to the query's columns, which is what makes one index a requ
 sentences, 90 ms for 16,000), and makes scores independent of hash seeds. Its tokenizer and progress bars are not used.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # importing it sets DEBUG: a line or two for every request
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from compressors.base import CompressionError, Overloaded
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
+Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 _NEW = 0.2  # the weight of the job that ended last
 
@@ -28,7 +29,7 @@ class Worker:
             raise ValueError(f"a worker needs threads >= 1 and queue >= 0, not {threads} and {queue}")
         self._threads = threads
         self._room = threads + queue
-        self._waiting: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._started = 0
         self._busy = 0
@@ -48,7 +49,7 @@ class Worker:
                 raise Overloaded("the worker is closed")
             if self._busy + len(self._waiting) >= self._room:
                 raise Overloaded(f"{self._busy} jobs run and {len(self._waiting)} wait: no room for another")
-            self._waiting.append((future, lambda: _deliver(future, work, *args)))
+            self._waiting.append((future, work, args))
             if self._started < min(self._threads, self._busy + len(self._waiting)):
                 self._started += 1
                 threading.Thread(target=self._serve, name=f"compressor-{self._started}", daemon=True).start()
@@ -70,7 +71,7 @@ class Worker:
         """Cancels what waits and ends each thread with its job; returns at once."""
         with self._changed:
             self._closed = True
-            for future, _ in self._waiting:
+            for future, *_ in self._waiting:
                 future.cancel()
             self._waiting.clear()
             self._changed.notify_all()
@@ -81,10 +82,10 @@ class Worker:
     def _serve(self) -> None:
         busy = 0
         try:
-            while run := self._next():
+            while job := self._next():
                 busy, began = 1, monotonic()
-                run()
-                del run  # a result that nobody holds any more must not live until the next job
+                _deliver(*job)
+                del job  # a result that nobody holds any more must not live until the next job
                 with self._changed:
                     self._busy -= 1
                     busy = 0
@@ -94,26 +95,27 @@ class Worker:
                 self._started -= 1
                 self._busy -= busy
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> Job | None:
         with self._changed:
             while True:
                 while self._waiting:
-                    future, run = self._waiting.popleft()
-                    if future.set_running_or_notify_cancel():
+                    job = self._waiting.popleft()
+                    if job[0].set_running_or_notify_cancel():
                         self._busy += 1
                         self._begun = monotonic()
-                        return run
+                        return job
                 if self._closed:
                     return None
                 self._changed.wait()
 
 
-def _deliver(future: "Future[T]", work: Callable[[*Args], T], *args: *Args) -> None:
+def _deliver(future: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     try:
         result = work(*args)
     except BaseException as error:  # noqa: BLE001  # not swallowed: raised where the result is awaited
         ordinary = isinstance(error, Exception) and not isinstance(error, CancelledError)
         # The others would end the server, or look as if the request had been called off.
         future.set_exception(error if ordinary else CompressionError(f"the job ended with {type(error).__name__}"))
+        del future  # or a cycle: the error's traceback holds this frame, and with it all that the job worked on
     else:
         future.set_result(result)

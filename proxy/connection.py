@@ -61,7 +61,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.complete and self.sent and self.keep_alive and not self.dirty and not self.closed
+        ended = self.complete and self.sent and not self._buffer
+        return ended and self.keep_alive and not self.dirty and not self.closed
 
     @property
     def stale(self) -> bool:
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Closes at once, dropping what is not yet written: the upstream should stop working for us."""
         self.closed = True
+        self._error = None  # told by now; or a cycle: its traceback holds the frames that held the request
         self._transport.abort()
 
     # What the exchange does

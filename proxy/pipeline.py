@@ -118,6 +118,7 @@ class Pipeline:
             gone.set()
             if work is not None:
                 work.cancel()
+                work = None  # or a cycle: the traceback of its error holds this frame, and megabytes with it
         spent = (perf_counter() - started) * 1000
         failed = Measured(outcome, reason, peek(body).model, stages=(("failed", spent),))
         failed = self._placed(failed, policy, stages, asked)

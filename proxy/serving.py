@@ -71,8 +71,7 @@ class Shared:
 def serve(settings: Settings, load: Load) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP calls `load` for new settings. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "bm25s"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     if why := exposed(settings):
         return refused(why)
     if settings.workers > 1:

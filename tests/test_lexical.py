@@ -1,5 +1,6 @@
 """What `lexical` finds, how near it comes to a budget, and what it leaves between."""
 
+import logging
 import re
 from dataclasses import replace
 
@@ -219,3 +220,8 @@ def test_a_source_line_under_its_passage_heads_that_passage_and_not_the_next() -
     (kept,) = Lexical().compress([task])
     assert "83 to 61 percent" in join(text, kept.spans)
     assert "benches" not in join(text, kept.spans)
+
+
+def test_the_ranking_library_writes_nothing_into_the_log() -> None:
+    """It sets its own level to DEBUG as it is imported."""
+    assert not logging.getLogger("bm25s").isEnabledFor(logging.INFO)

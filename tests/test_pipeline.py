@@ -1,6 +1,7 @@
 """Whatever goes wrong on the way, the bytes that the client sent go upstream, and the reason is said."""
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -126,6 +127,33 @@ def test_a_compressor_that_breaks_leaves_the_body_as_it_was(do: Callable[[Task],
     assert prepared.measured.model == "gpt-4o"
     assert prepared.measured.tokens_before, "it had been counted before the compressor broke"
     assert prepared.measured.tokens_after is None
+
+
+def abandoned(_: Task) -> Kept:
+    while True:
+        cancel.check()
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("do", "deadline_ms"), [(raises, 5000), (abandoned, 50)])
+def test_what_failed_leaves_nothing_to_the_garbage_collector(do: Callable[[Task], Kept], deadline_ms: float) -> None:
+    """Which comes so seldom that megabytes of each failed request would pile up until then."""
+
+    def segments() -> int:
+        return sum(isinstance(it, Segment) for it in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = segments()
+        prepared = prepare(Doing(do), deadline_ms=deadline_ms)
+        until = time.monotonic() + 5
+        while segments() > before and time.monotonic() < until:
+            time.sleep(0.01)  # the thread ends a moment later
+        assert prepared.measured.outcome is Outcome.FAILED_OPEN
+        assert segments() == before
+    finally:
+        gc.enable()
 
 
 def test_a_failure_is_logged_without_a_word_of_the_prompt(caplog: pytest.LogCaptureFixture) -> None:

@@ -78,6 +78,21 @@ def test_a_request_that_was_written_is_never_sent_again(fake: Provider) -> None:
     assert len(fake.requests) == 2
 
 
+def test_a_connection_whose_answer_came_but_was_not_read_to_its_end_is_not_used_again(fake: Provider) -> None:
+    """It may have stopped reading for want of room: the next answer would never come."""
+    fake.script(whole(b"x" * (HIGH_WATER + 1)))
+
+    async def story(transport: Transport) -> bytes:
+        response = await send(transport, fake.url)
+        await asyncio.sleep(0.2)  # all of it is here, more than is taken in unread
+        await response.aclose()
+        async with asyncio.timeout(5):
+            return await get(transport, fake.url)
+
+    assert run(story) == b'{"path": "/"}'
+    assert fake.connections == 2
+
+
 @pytest.mark.parametrize("ending", [b"junk", whole(b"{}")])
 def test_a_connection_that_says_more_than_its_answer_is_not_used_again(fake: Provider, ending: bytes) -> None:
     fake.script(whole(b"{}") + ending)
