@@ -151,7 +151,7 @@ def test_what_failed_leaves_nothing_to_the_garbage_collector(do: Callable[[Task]
         while segments() > before and time.monotonic() < until:
             time.sleep(0.01)  # the thread ends a moment later
         assert prepared.measured.outcome is Outcome.FAILED_OPEN
-        assert segments() == before
+        assert segments() <= before
     finally:
         gc.enable()
 
