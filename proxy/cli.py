@@ -130,7 +130,11 @@ def _serve(options: argparse.Namespace) -> int:
     from proxy.serving import serve
 
     settings = _settings(options)
-    return BAD_INPUT if settings is None else serve(settings, lambda: _load(options))
+    if settings is None:
+        return BAD_INPUT
+    status = serve(settings, lambda: _load(options))
+    sys.stderr.flush()
+    os._exit(status)  # a thread that is still loading a model, or computes, aborts when all is taken apart under it
 
 
 def _explain(options: argparse.Namespace) -> int:

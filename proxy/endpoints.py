@@ -12,7 +12,7 @@ from compressors.damage import Damage
 from policies.base import Policy
 from policies.routes import Route, hash_key, match, needs_key, needs_model
 from proxy import access, override, recovering, sse, strict, upstream
-from proxy.asgi import JSON, Header, Receive, Scope, Send, respond
+from proxy.asgi import JSON, Header, Receive, Scope, Send
 from proxy.errors import ClientLeft, LaconicError, NoRoute, UpstreamTimeout
 from proxy.guard.originals import Request
 from proxy.guard.state import State
@@ -235,12 +235,17 @@ class Exchange:
             await response.stream.aclose()
 
     async def _refuse(self, error: LaconicError) -> None:
-        """Closes the connection too: what is left of the body is not worth reading."""
+        """Closes the connection too, once the answer is out and no more of the body comes."""
         self.answered = True
         self.status = error.status
         self.parts.under_way.refused[error.code] += 1
-        headers = [*JSON, (b"connection", b"close"), *error.headers(), *self._told()]
-        await respond(self.send, error.status, error.body(), headers)
+        body = error.body()
+        length = (b"content-length", b"%d" % len(body))
+        headers = [length, *JSON, (b"connection", b"close"), *error.headers(), *self._told()]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        await self.client.ignore_rest()
+        await self.send({"type": "http.response.body", "body": b""})
 
     def _told(self) -> list[Header]:
         """What the caller is told of this request. Unknown values are left out."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from time import monotonic
 
 import httpx
@@ -17,6 +18,7 @@ SENSITIVE = ONCE | {b"connection", b"api-key", b"x-api-key", b"openai-organizati
 HEADER_OVERHEAD = 4  # ": " and the line end
 SLOWEST = 1000
 """Bytes a second. Who sends less for long holds a connection for the sake of holding it."""
+LINGER_SECONDS, PAUSE_SECONDS = 30.0, 1.0
 
 
 def check(headers: Sequence[Header], path: bytes, limits: Limits) -> int | None:
@@ -99,6 +101,18 @@ class Client(httpx.AsyncByteStream):
         while self._more:
             yield await self._next()
         self._watch()
+
+    async def ignore_rest(self) -> None:
+        """Reads what still comes of the body, and drops it, for a while and up to some bodies' size. A connection that
+        is closed with bytes unread is reset, and an answer that was just sent may be lost with them."""
+        room = 4 * self._limits.body_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._more and room > 0:
+                    async with asyncio.timeout(PAUSE_SECONDS):
+                        message = await self._receive()
+                    self._more = bool(message.get("more_body", False))  # not where the client has left, either
+                    room -= len(message.get("body", b""))
 
     def stop(self) -> None:
         """Stops watching: from here on the client's leaving changes nothing."""

@@ -120,6 +120,20 @@ def test_serve_says_what_it_does_answers_and_ends_on_sigterm(tmp_path: Path) -> 
     assert laconic("report", "--ledger", str(tmp_path / "l.sqlite3")).returncode == 0
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_serve_ends_well_while_its_models_are_being_loaded(seconds: float) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", str(port), "--ledger", "off"], stderr=subprocess.PIPE
+    ) as process:
+        _until_ready(port, "/healthz")
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+
+
 def test_serve_says_so_when_the_port_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = laconic("serve", "--ledger", "off", "--port", str(taken.getsockname()[1]))
@@ -127,10 +141,10 @@ def test_serve_says_so_when_the_port_is_taken() -> None:
     assert "cannot listen on 127.0.0.1" in done.stderr
 
 
-def _until_ready(port: int) -> None:
+def _until_ready(port: int, page: str = "/readyz") -> None:
     for _ in range(300):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=5) as answer:
                 assert answer.status == 200
                 return
         except OSError:

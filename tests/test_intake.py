@@ -102,3 +102,18 @@ def test_headers_over_the_limits_are_refused(service: Service, fake: Provider) -
     assert ask(url, request("GET", "/v1/models", b"", *[(b"x-h", b"1")] * 11))[0] == 431
     assert ask(url, request("GET", "/v1/models", b"", (b"x-h", b"1" * 1000)))[0] == 431
     assert fake.requests == []
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_client_that_sends_all_of_a_body_that_is_refused_reads_why(
+    service: Service, fake: Provider, declared: bool
+) -> None:
+    url = service.start(fake.url, limits=Limits(body_bytes=1_000_000))
+    body = bytes(1_800_000)
+    length = (b"content-length", b"%d" % len(body)) if declared else (b"transfer-encoding", b"chunked")
+    with connected(url) as sock:
+        sock.sendall(request("POST", "/v1/chat/completions", b"", length))
+        sock.sendall(body if declared else chunk(body) + b"0\r\n\r\n")
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'"code":"body_too_large"' in answer
