@@ -20,7 +20,7 @@ from proxy.config import ConfigError
 from proxy.loading import Compressors
 from proxy.pipeline import WORKERS
 from proxy.reload import AT_START
-from proxy.server import BACKLOG, listen
+from proxy.server import BACKLOG, give_memory_back, listen
 from proxy.serving import (
     KEYS,
     Load,
@@ -141,6 +141,7 @@ class Together:
 
     def _compress(self, ready: Callable[[], object]) -> int:
         self._close()
+        give_memory_back()
         compression = threads(self._settings)
         places = self._settings.workers * (compression.workers or WORKERS)
         cache = SpanCache(compression.cache_mb * 2**20) if compression.cache_mb else None
