@@ -86,7 +86,7 @@ def create_app(
     price: Callable[[Measured, Usage | None], Money] | None = None,
     render_metrics: Callable[[], tuple[bytes, str]] | None = None,
 ) -> App:
-    """The service. `current` is asked once a request, so that each sees one version of the settings. `price` says what
-    a request cost and saved in USD. `render_metrics` gives the text of `/metrics` and its content type. The app closes
-    the pipeline when the server stops, not the meters."""
+    """The service. `current` is asked once a connection and once a request, so that each sees one version of the
+    settings. `price` says what a request cost and saved in USD. `render_metrics` gives the text of `/metrics` and its
+    content type. The app closes the pipeline when the server stops, not the meters."""
     return App(Parts(current, pipeline, Transport(), meters, price), render_metrics)

@@ -72,7 +72,8 @@ def test_metrics_are_there_only_where_something_renders_them() -> None:
 
 
 def test_each_request_sees_one_version_of_the_settings(fake: Provider, told: Told) -> None:
-    """`current` gives other settings each time; were it asked twice in a request, route and policy would not match."""
+    """`current` gives other settings for each connection and its request; were it asked twice in a request, route and
+    policy would not match."""
     versions = [
         Settings(
             {f"fake-{n}": Upstream(f"fake-{n}", fake.url)},
@@ -81,7 +82,7 @@ def test_each_request_sees_one_version_of_the_settings(fake: Provider, told: Tol
         )
         for n in range(20)
     ]
-    it = iter(versions)
+    it = (version for version in versions for _ in range(2))
     with running(create_app(lambda: next(it), Pipeline(Compression()), (told,))) as url:
         for n in range(20):
             fake.script(whole(b"{}"))
