@@ -21,6 +21,7 @@ from proxy import upstream, wire
 from proxy.asgi import Receive, Scope, Send, respond
 from proxy.config import ConfigError, load
 from proxy.errors import ClientLeft, Refused
+from proxy.in_flight import InFlight
 from proxy.intake import Client, check
 from proxy.protocol import Protocol
 from proxy.settings import Limits
@@ -181,7 +182,7 @@ class Passing:
         self.sent: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(receive, LIMITS)
+        client = Client(receive, LIMITS, InFlight())
         try:
             strict(scope)
             length = check(scope["headers"], scope["raw_path"], LIMITS)

@@ -94,7 +94,7 @@ class Exchange:
     async def run(self) -> None:
         """Returning with the answer begun but not ended makes the server cut the connection: it looks broken."""
         self.settings = self.parts.current()
-        self.client = Client(self.receive, self.settings.limits)
+        self.client = Client(self.receive, self.settings.limits, self.parts.under_way)
         self.parts.under_way.total += 1
         try:
             await self._forward(self._admit())
@@ -111,6 +111,7 @@ class Exchange:
         finally:
             self.client.stop()
             self.parts.under_way.total -= 1
+            self.parts.under_way.held -= self.client.held
             self._record()
 
     def _admit(self) -> int | None:

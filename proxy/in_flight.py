@@ -1,4 +1,5 @@
-"""How many requests are under way, in all and to each upstream, when that is too many, and how many were refused."""
+"""How many requests are under way, in all and to each upstream, what they hold, when that is too much, and how many
+were refused."""
 
 from collections import Counter
 
@@ -15,6 +16,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self.total = 0
+        self.held = 0  # bytes of bodies that were read whole
         self.by_upstream: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
@@ -22,6 +24,12 @@ class InFlight:
         """Raises `Overloaded`; the request that asks is in the count."""
         if self.total > limits.requests:
             raise Overloaded(f"{limits.requests} requests are under way", retry_after=AGAIN)
+
+    def hold(self, size: int, limits: Limits) -> None:
+        """More bytes of a body are in memory. Raises `Overloaded`; they are in the count."""
+        self.held += size
+        if self.held > limits.held_bytes:
+            raise Overloaded(f"the bodies under way take more than {limits.held_bytes} bytes", retry_after=AGAIN)
 
     def check_upstream(self, upstream: Upstream) -> None:
         """Raises `UpstreamSaturated`."""

@@ -9,6 +9,7 @@ import httpx
 
 from proxy.asgi import Header, Receive
 from proxy.errors import AmbiguousRequest, BodyStalled, BodyTooLarge, ClientLeft, HeadersTooLarge
+from proxy.in_flight import InFlight
 from proxy.settings import Limits
 
 ONCE = frozenset((b"content-length", b"host", b"authorization", b"transfer-encoding"))
@@ -64,15 +65,18 @@ def _refuse_dots(path: bytes) -> None:
 
 
 class Client(httpx.AsyncByteStream):
-    """Reads the body of one request, then watches for its client to leave.
+    """Reads the body of one request, then watches for its client to leave. `held`: bytes of it that are in the count
+    of `under_way`.
 
     Iterated, it is the body as a stream that holds one chunk at a time; `whole` is the body in one piece. Both raise
     `BodyTooLarge`, `BodyStalled` when no byte comes for too long or they drip in, and `ClientLeft`.
     """
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
+    def __init__(self, receive: Receive, limits: Limits, under_way: InFlight) -> None:
         self._receive = receive
         self._limits = limits
+        self._under_way = under_way
+        self.held = 0
         self._room = limits.body_bytes
         self._waited = 0.0
         self._first: bytes | None = None
@@ -91,8 +95,13 @@ class Client(httpx.AsyncByteStream):
         return None
 
     async def whole(self) -> bytes:
-        """The rest of the body, after `start`."""
-        return b"".join([chunk async for chunk in self])
+        """The rest of the body, after `start`. Raises `Overloaded`, too."""
+        chunks: list[bytes] = []
+        async for chunk in self:
+            self.held += len(chunk)
+            self._under_way.hold(len(chunk), self._limits)
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._first is not None:

@@ -50,6 +50,9 @@ class ServerTable(Struct):
         _LIMITS.header_bytes // 2**10
     )
     max_headers: Annotated[Amount, Meta(description="more header lines are refused")] = _LIMITS.headers
+    max_held_mb: Annotated[
+        Amount, Meta(description="more bytes of chat bodies in memory at the same time are refused, in MiB")
+    ] = _LIMITS.held_bytes // 2**20
     max_requests: Annotated[Amount, Meta(description="more requests at the same time are refused")] = _LIMITS.requests
     open: Annotated[
         bool,

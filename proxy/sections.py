@@ -56,6 +56,7 @@ class Sections:
             header_bytes=server.max_header_kb * 2**10,
             headers=server.max_headers,
             connections=server.max_connections,
+            held_bytes=server.max_held_mb * 2**20,
             head_seconds=server.head_seconds,
             body_idle_seconds=server.body_idle_seconds,
             unread_seconds=server.unread_seconds,

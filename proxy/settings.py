@@ -30,6 +30,7 @@ class Limits:
     unread_seconds: float = 300.0  # the longest a client may leave what it was sent unread
     drain_seconds: float = 30.0
     requests: int = 2000  # under way at the same time
+    held_bytes: int = 1024 * 1024 * 1024  # of bodies that are read whole, at the same time
 
 
 @dataclass(frozen=True, slots=True)

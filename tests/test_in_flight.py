@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from conftest import UNDRAWN, Service, Told
 from provider import Act, Provider, whole
-from raw import ask, connected, read_all, request
+from raw import ask, chat, connected, read_all, request
 from test_access import error, until
 
 from policies.presets import PRESETS
@@ -57,6 +57,17 @@ def test_too_many_requests_at_once_are_refused_and_pages_still_answer(service: S
         assert ask(url, request("GET", "/healthz"))[0] == 200
         held[0].close()
         until(lambda: ask(url, request("GET", "/a/v1/models"))[0] == 200)
+
+
+def test_bodies_that_take_too_much_memory_are_refused_until_others_have_gone(service: Service, fake: Provider) -> None:
+    url = service.start(fake.url, "balanced", limits=Limits(held_bytes=1_000_000))
+    with connected(url) as first:
+        first.sendall(request("POST", "/v1/chat/completions", b"", (b"content-length", b"900000")) + bytes(800_000))
+        until(lambda: ask(url, chat(bytes(400_000)))[0] == 503)
+        status, headers, body = ask(url, chat(bytes(400_000)))
+        assert (status, error(body)[1], dict(headers)[b"retry-after"]) == (503, "overloaded", b"1")
+        assert ask(url, request("POST", "/v1/files", bytes(2_000_000)))[0] == 200, "what streams is not held"
+    until(lambda: ask(url, chat(b" " * 400_000 + b"{}"))[0] == 200)
 
 
 @pytest.mark.parametrize("end", ["answered", "refused", "cut", "no route", "unreachable"])
