@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from compressors import tokenizers
 from proxy.chosen import runs_models
 from proxy.config import ConfigError
 from proxy.loading import Compressors
@@ -33,6 +32,7 @@ from proxy.serving import (
     serve_one,
     sketch,
     threads,
+    warm_up,
 )
 from proxy.settings import Settings
 from proxy.span_cache import SpanCache
@@ -100,7 +100,7 @@ class Together:
         self._supervisor = Supervisor(roles, patience, self._reload, self._close)
 
     def run(self) -> int:
-        tokenizers.counter("o200k_base").count("")  # before the children are made, so that they share it
+        warm_up(self._started)  # before the children are made, so that they share it
         gc.collect()
         gc.freeze()  # a collection in a child would write to, and so copy, every page of what is shared
         port = self._listeners[0].getsockname()[1]
