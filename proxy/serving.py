@@ -132,7 +132,7 @@ def serve_one(settings: Settings, load: Load, shared: Shared) -> int:
 
 
 def warm_up(settings: Settings) -> None:
-    """Loads the usual vocabulary, or else the first request would wait for it; but not its 46 MB where nobody counts."""
+    """Loads the usual vocabulary, or the first request would wait for it; but not its 46 MB where nobody counts."""
     if any(settings.policies[route.policy].mode is not Mode.OFF for route in settings.routes):
         tokenizers.counter("o200k_base").count("")
 
