@@ -1,6 +1,8 @@
 """A load client on raw sockets: it sends the same requests again and again and takes the time of every answer."""
 
 import asyncio
+import json
+import random
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -9,12 +11,15 @@ from itertools import cycle
 from typing import cast
 
 import uvloop
+from soaking.bodies import ENDINGS, OBJECTS, SUBJECTS, VERBS
 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 COMPRESSION = re.compile(rb"x-laconic-ms: *([\d.]+)")
+SHORTENED = b"x-laconic-outcome: compressed"
 STAMP = re.compile(rb'"at":(\d+)')
 WARM_UP_SECONDS = 0.3
 PATIENCE_SECONDS = 60.0
+VARIANTS = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Times:
 
     latency: list[float] = field(default_factory=list)
     compression: list[float] = field(default_factory=list)
+    shortened: int = 0  # answers to requests that were
     first: list[float] = field(default_factory=list)
     events: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -92,6 +98,7 @@ class Caller(asyncio.Protocol):
         self.end = at + 4 + int(length[1]) if length else -1
         if (told := COMPRESSION.search(head)) and self.began / 1e9 >= self.since:
             self.times.compression.append(float(told[1]))
+            self.times.shortened += SHORTENED in head
         return True
 
     def read_events(self, data: bytes, now: int) -> None:
@@ -103,6 +110,30 @@ class Caller(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_exception(exc or ConnectionError("the connection was closed"))
+
+
+def bodies(kilobytes: int, stream: bool) -> list[bytes]:
+    """Chat requests of about that size, each with passages of its own."""
+    return [_body(kilobytes, stream, random.Random(seed)) for seed in range(VARIANTS)]
+
+
+def _body(kilobytes: int, stream: bool, chance: random.Random) -> bytes:
+    passages: list[str] = []
+    while sum(map(len, passages)) < kilobytes * 1024 - 900:
+        sentences = [
+            f"{chance.choice(SUBJECTS)} {chance.choice(VERBS)} {chance.choice(OBJECTS)} on day "
+            f"{chance.randrange(1, 365)} {chance.choice(ENDINGS)}."
+            for _ in range(8)
+        ]
+        passages.append(f"[{len(passages) + 1}] " + " ".join(sentences))
+    question = f"Who {chance.choice(VERBS)} {chance.choice(OBJECTS)}, and on which day?"
+    content = "Context:\n\n" + "\n\n".join(passages) + f"\n\nQuestion: {question}"
+    messages = [
+        {"role": "system", "content": "Answer from the context only. Name the passage that you used."},
+        {"role": "user", "content": content},
+    ]
+    document = {"model": "gpt-4o", "messages": messages, "temperature": 0, "stream": stream}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def request(host: str, body: bytes) -> bytes:

@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import shutil
 import socket
 import subprocess
@@ -33,11 +32,9 @@ from statistics import median
 import load
 from rich.console import Console
 from rich.table import Table
-from soaking.bodies import ENDINGS, OBJECTS, SUBJECTS, VERBS
 from soaking.watching import sample
 
 HERE = Path(__file__).parent
-VARIANTS = 32
 NGINX = """
 worker_processes 1; daemon off; error_log /dev/null; pid {folder}/nginx.pid;
 events {{ worker_connections 4096; }}
@@ -136,6 +133,7 @@ class Result:
     p99: float
     per_second: float
     compression: float | None = None
+    shortened: float | None = None  # the share of the answers that say so
     first_p50: float | None = None
     event_p50: float | None = None
     event_p99: float | None = None
@@ -237,31 +235,8 @@ def _port() -> int:
         return int(free.getsockname()[1])
 
 
-# Bodies
-
-
 def bodies(case: Case) -> list[bytes]:
-    """Chat requests of about that size, each with passages of its own."""
-    return [_body(case, random.Random(seed)) for seed in range(VARIANTS)]
-
-
-def _body(case: Case, chance: random.Random) -> bytes:
-    passages: list[str] = []
-    while sum(map(len, passages)) < case.kilobytes * 1024 - 900:
-        sentences = [
-            f"{chance.choice(SUBJECTS)} {chance.choice(VERBS)} {chance.choice(OBJECTS)} on day "
-            f"{chance.randrange(1, 365)} {chance.choice(ENDINGS)}."
-            for _ in range(8)
-        ]
-        passages.append(f"[{len(passages) + 1}] " + " ".join(sentences))
-    question = f"Who {chance.choice(VERBS)} {chance.choice(OBJECTS)}, and on which day?"
-    content = "Context:\n\n" + "\n\n".join(passages) + f"\n\nQuestion: {question}"
-    messages = [
-        {"role": "system", "content": "Answer from the context only. Name the passage that you used."},
-        {"role": "user", "content": content},
-    ]
-    document = {"model": "gpt-4o", "messages": messages, "temperature": 0, "stream": case.stream}
-    return json.dumps(document, separators=(",", ":")).encode()
+    return load.bodies(case.kilobytes, case.stream)
 
 
 # Measuring
@@ -288,6 +263,7 @@ def _result(target: str, case: str, times: load.Times) -> Result:
         _quantile(times.latency, 0.99),
         len(times.latency) / times.seconds,
         median(times.compression) if times.compression else None,
+        times.shortened / len(times.latency) if times.compression else None,
         median(times.first) if times.first else None,
         _quantile(times.events, 0.5) if times.events else None,
         _quantile(times.events, 0.99) if times.events else None,
@@ -341,10 +317,15 @@ def _show_throughput(console: Console, targets: Sequence[Target], of: Results) -
     for target in targets:
         cells = []
         for case in CASES:
-            rate = of[target.name, case.name].per_second if case in target.cases else None
-            cells.append("" if rate is None else f"{rate:,.0f} ({rate / of['direct', case.name].per_second:.1%})")
+            it = of[target.name, case.name] if case in target.cases else None
+            cells.append("" if it is None else _rate(it, of["direct", case.name]))
         table.add_row(target.name, *cells)
     console.print(table)
+
+
+def _rate(it: Result, direct: Result) -> str:
+    shortened = "" if it.shortened is None else f", {it.shortened:.0%} shortened"
+    return f"{it.per_second:,.0f} ({it.per_second / direct.per_second:.1%}{shortened})"
 
 
 def _show_ratios(console: Console, targets: Sequence[Target], of: Results) -> None:
