@@ -51,10 +51,20 @@ class Worker:
                 raise Overloaded(f"{self._busy} jobs run and {len(self._waiting)} wait: no room for another")
             self._waiting.append((future, work, args))
             if self._started < min(self._threads, self._busy + len(self._waiting)):
-                self._started += 1
-                threading.Thread(target=self._serve, name=f"compressor-{self._started}", daemon=True).start()
+                self._begin()
             self._changed.notify()
         return future
+
+    def _begin(self) -> None:
+        """Another thread. Raises `Overloaded` where the system has none left, and no other serves."""
+        self._started += 1
+        try:
+            threading.Thread(target=self._serve, name=f"compressor-{self._started}", daemon=True).start()
+        except RuntimeError:
+            self._started -= 1
+            if not self._started:
+                self._waiting.pop()
+                raise Overloaded("the system has no thread left") from None
 
     def seconds(self) -> float:
         """How long a job that is submitted now would take until its end, judged by those that ended of late; 0 where a

@@ -58,7 +58,10 @@ def load(
     text, data = _parse(file) if file else ("", {})
     complaints: list[Complaint] = []
     origins = _override(data, environ, flags or {})
-    settings = Sections(environ, File(file).parent, complaints).settings(data)
+    try:
+        settings = Sections(environ, File(file).parent, complaints).settings(data)
+    except (RuntimeError, ValueError) as error:  # of paths: a home that nobody has, a NUL
+        raise ConfigError((Problem(file or "defaults", None, "", f"names a path that cannot be: {error}"),)) from None
     if complaints:
         where = lines(text)
         problems = dict.fromkeys(_problem(complaint, file or "defaults", where, origins) for complaint in complaints)
@@ -75,7 +78,9 @@ def _parse(file: str) -> tuple[str, dict[str, object]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError((Problem(file, line, "", "is not UTF-8"),)) from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError((Problem(file, None, "", "is nested too deep"),)) from None
+    except ValueError as error:  # a number of 5,000 digits, too
         at = re.search(r"line (\d+)", str(error))
         line = int(at[1]) if at else text.count("\n") + 1
         raise ConfigError((Problem(file, line, "", f"is not TOML: {error}"),)) from None

@@ -32,8 +32,8 @@ text is shortened all the same. Texts of so many tokens are more often a documen
 that were found for one question: these are watched until about nine came that were new."""
 TOOLS = 1024
 """Tokens that tools are taken to have: they stand before all messages, and nobody counts them here."""
-UNREAD = 256 * 1024
-"""Bytes of a body that is read on the event loop, in some milliseconds, where nobody else had time to."""
+UNREAD, UNREAD_OBJECTS = 256 * 1024, 500
+"""Bytes and objects of a body that is read on the event loop, in a few milliseconds, where nobody else had time to."""
 _APP = 256  # characters of the first instruction that tell one application from another
 _MOST = 64  # texts of an application, then its counts are halved: what it does may change
 
@@ -164,11 +164,12 @@ class Seen:
         self._settled = False
 
     def settle(self, examined: Examined, plan: Plan) -> Plan:
-        self._settled = True
-        self._looked = self._recognised.look(examined, plan, self._whose)
-        sights = {one.step: one.sight for one in self._looked}
+        looked = self._recognised.look(examined, plan, self._whose)
+        sights = {one.step: one.sight for one in looked}
         settled = settle(plan, examined.segments, sights, self._market(examined.request.model))
         self._segments, self._taken = examined.segments, frozenset(settled.steps)
+        self._looked = looked
+        self._settled = True  # last: when the deadline passes, the event loop reads all of it
         return settled
 
     def left(self, sent: bool) -> None:
@@ -183,7 +184,7 @@ class Seen:
         """It goes as it came, looked at or not. Quick: it is the event loop that waits."""
         if self._settled:
             self.left(False)
-        elif len(body) <= UNREAD:
+        elif len(body) <= UNREAD and body.count(b"{") <= UNREAD_OBJECTS:
             with suppress(UnknownShape):
                 self._recognised.unread(parse(body), self._whose)
 

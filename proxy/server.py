@@ -59,6 +59,7 @@ class Server(uvicorn.Server):
     def stop(self, force: bool = False) -> None:
         """For the event loop's own thread."""
         self._app.drain()
+        self.config.timeout_graceful_shutdown = self._app.limits.drain_seconds  # type: ignore[assignment]  # as they are now
         self.force_exit = force and self._stopping.is_set()
         self._stopping.set()
 

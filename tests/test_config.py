@@ -214,6 +214,21 @@ def test_what_is_not_toml_is_told_with_its_line(file: Path, text: str, line: int
     assert (at, message.startswith("is not TOML: ")) == (line, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "1" * 5000, "is not TOML: "),
+        ("a = " + "[" * 5000, "is nested too deep"),
+        ('[ledger]\npath = "~nobody-of-this-name/x"', "names a path that cannot be: "),
+        ('[compressor.x]\nuse = "classifier"\nmodel = "~nobody-of-this-name/x"', "names a path that cannot be: "),
+        ('[upstream.a]\nurl = "http://a/v1"\nkey_file = "a\\u0000b"', "names a path that cannot be: "),
+    ],
+)
+def test_no_file_is_so_odd_that_it_ends_in_a_traceback(file: Path, text: str, said: str) -> None:
+    ((_, _, message),) = problems(file, text)
+    assert message.startswith(said)
+
+
 def test_a_file_that_cannot_be_read_is_told(file: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{file}: cannot be read: No such file")):
         load(file)

@@ -16,9 +16,12 @@ from policies.cachesafe import Market
 from policies.presets import PRESETS, TABLES
 from policies.rules import RulePolicy
 from policies.written import build
+from proxy.pace import Pace
 from proxy.pipeline import Asked, Pipeline, Prepared
+from proxy.recognised import Recognised, Seen
 from proxy.savings import Outcome
 from proxy.settings import Compression
+from proxy.shorten import Stages, examine
 from proxy.sketch import Sketch
 
 WORDS = build({"words": {"extends": "balanced", "context": {"compressor": "lexical"}}}, TABLES, [])["words"]
@@ -282,3 +285,19 @@ def test_what_left_short_before_stays_short_when_there_was_no_time_in_between(pi
     conversation += [{"role": "assistant", "content": "A brake check."}, user(THIRD)]
     third = prepare(pipeline, conversation)
     assert json.loads(third.body)["messages"][:2] == json.loads(first.body)["messages"]
+
+
+def test_a_deadline_that_passes_while_it_is_settled_breaks_nothing() -> None:
+    """At each point at which the deadline may pass, the event loop reads what the thread has got so far."""
+    seen: list[Seen] = []
+
+    def market(*_: str) -> Market:
+        seen[0].failed(b"{}")  # as the event loop would, just now
+        return Market()
+
+    recognised = Recognised(Sketch(), Pace())
+    seen.append(Seen(recognised, b"anna", market))
+    raw = json.dumps({"model": "gpt-5", "messages": asking(FIRST)}).encode()
+    examined = examine(raw, Stages())
+    assert seen[0].settle(examined, WORDS.plan(examined.segments)).steps
+    seen[0].failed(raw)

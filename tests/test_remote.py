@@ -280,7 +280,10 @@ def test_what_one_worker_had_compressed_is_there_for_another_but_not_for_another
         assert len(slow.seen) == 2
 
 
-def test_a_model_lives_as_long_as_a_worker_has_a_use_for_it(tmp_path: Path, slow: Slow) -> None:
+def test_a_model_lives_as_long_as_a_worker_has_a_use_for_it(
+    tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.workers.compressing.KEPT_SECONDS", 0.05)
     address = tmp_path / "s"
     held = Compressors()
 

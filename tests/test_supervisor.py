@@ -373,3 +373,26 @@ def test_what_cannot_start_ends_it_with_its_status() -> None:
     script = LOOP.replace("    ready()\n", "")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "started\n", "")
+
+
+def test_a_reload_that_takes_the_keys_away_opens_nothing_to_those_who_come_later(
+    tmp_path: Path, fake: Provider
+) -> None:
+    file = configured(tmp_path, fake.url, PLAIN)
+    key = f'[key.one]\nhash = "sha256:{"0" * 64}"\n'
+    file.write_text(key + file.read_text().replace("[server]\n", '[server]\nhost = "0.0.0.0"\n'))
+    with serving(tmp_path, file) as running:
+        file.write_text(file.read_text().replace(key, ""))
+        running.popen.send_signal(signal.SIGHUP)
+        until(lambda: running.said().count("not reloaded: ") >= 2, "not all have refused it")
+        os.kill(running.children()[0], signal.SIGKILL)
+        until(lambda: len(running.children()) == 2 and ready(running.url), "it was not replaced")
+        assert {ask(running.url, chat(BODY))[0] for _ in range(12)} == {401}
+
+
+def test_a_model_outlives_a_refused_reload_and_the_process_that_had_it(neural: Running) -> None:
+    neural.config.write_text(re.sub(r'model = "[^"]*"', 'model = "/nowhere"', neural.config.read_text()))
+    neural.popen.send_signal(signal.SIGHUP)
+    until(lambda: neural.said().count("not reloaded: ") >= 2, "not all have refused it")
+    os.kill(neural.children()[0], signal.SIGKILL)
+    until(lambda: neural.shorten() == b"compressed", "the model was not loaded again")

@@ -141,3 +141,17 @@ def test_a_job_that_hangs_does_not_keep_the_process_from_ending() -> None:
 def test_impossible_sizes_are_named(threads: int, queue: int) -> None:
     with pytest.raises(ValueError, match="threads >= 1 and queue >= 0"):
         Worker(threads, queue)
+
+
+def test_where_no_thread_can_be_started_jobs_are_refused_and_later_ones_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker(threads=1, queue=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        for _ in range(3):
+            with pytest.raises(Overloaded, match="no thread"):
+                worker.submit(pow, 2, 2)
+    assert worker.submit(pow, 2, 3).result(10) == 8
+    worker.close()

@@ -30,6 +30,8 @@ from proxy.span_cache import Remembering, SpanCache
 from proxy.workers.frames import LENGTH, BadFrame, Done, Open, Refused, State, Work, length, pack, question
 
 LOOK_SECONDS = 0.05
+KEPT_SECONDS = 60.0
+"""That a model outlives the last connection for it: who was told that it is being loaded hangs up, and comes again."""
 BUFFER = 2**20
 QUEUE = 4
 """Times the places: jobs may wait whose worker has hung up and that have not noticed yet."""
@@ -46,6 +48,7 @@ class Station:
         self._held = held
         self._called: dict[Key, Chosen] = {}
         self._open: Counter[Key] = Counter()
+        self._left: dict[Key, float] = {}  # when the last connection for it ended
         self._known: dict[Key, Chosen] = {}
 
     def call_for(self, settings: Settings) -> None:
@@ -72,15 +75,16 @@ class Station:
                 if not isinstance(work, Work):
                     raise BadFrame("a connection is for one compressor")
                 await _write(writer, await self._done(one, work, reader))
-        except (IncompleteReadError, ConnectionError):
-            pass  # the worker has hung up
+        except (IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the worker has hung up, or this process ends
         except BadFrame as error:
             log.warning("a worker cannot be understood: %s", error)
         finally:
             writer.close()
             if key is not None:
                 self._open[key] -= 1
-                self._let_go()
+                self._left[key] = monotonic()
+                asyncio.get_running_loop().call_later(KEPT_SECONDS, self._let_go)
 
     async def _state(self, one: Chosen, wait: bool, reader: StreamReader) -> State | Refused:
         while True:
@@ -117,7 +121,9 @@ class Station:
 
     def _let_go(self) -> None:
         self._open = +self._open
-        self._known = {key: one for key, one in self._known.items() if key in self._open}
+        since = monotonic() - KEPT_SECONDS
+        self._left = {key: at for key, at in self._left.items() if at > since}
+        self._known = {key: one for key, one in self._known.items() if key in self._open or key in self._left}
         wanted: Mapping[Key, Chosen] = self._called | self._known
         named = {f"{n}": one for n, one in enumerate(wanted.values())}
         self._held.keep_only(named, named)

@@ -32,6 +32,7 @@ from proxy.serving import (
     serve_one,
     sketch,
     threads,
+    unexposed,
     warm_up,
 )
 from proxy.settings import Settings
@@ -109,10 +110,11 @@ class Together:
     def _reload(self) -> None:
         """Those that are started from now on begin with what the others, too, read anew."""
         try:
-            new = self._load()
+            new = unexposed(self._load(), self._started.host)
         except ConfigError:  # the workers say so
             return
         self._settings = replace(new, **{name: getattr(self._started, name) for name in AT_START})
+        self._supervisor.patience = new.limits.drain_seconds + SPARE_SECONDS
         if not self._has_compressor and runs_models(new):
             self._has_compressor = True
             self._supervisor.add(self._compressor)

@@ -57,7 +57,7 @@ class Supervisor:
         self, roles: Sequence[Role], patience: float, reload: Callable[[], None], closing: Callable[[], None]
     ) -> None:
         self._places = [_Place(role) for role in roles]
-        self._patience = patience
+        self.patience = patience
         self._reload = reload
         self._closing = closing
         self._lifeline = os.pipe()
@@ -198,7 +198,7 @@ class Supervisor:
 
     def _stop(self, number: signal.Signals) -> int:
         self._closing()
-        until = monotonic() + self._patience
+        until = monotonic() + self.patience
         self._tell(number, helpers=False)
         self._reap(quiet=True)
         while any(place.pid and not place.role.helper for place in self._places) and monotonic() < until:

@@ -40,8 +40,10 @@ class Totals:
         self._own = own
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(folder / f"{name}.sock"))
+        place = folder / f"{name}.bound"
+        self._listener.bind(str(place))
         self._listener.listen(64)
+        place.rename(place.with_suffix(".sock"))  # now: one that nobody listens at is taken for that of a dead process
         threading.Thread(target=self._answer, name="laconic-metrics", daemon=True).start()
 
     def render(self) -> tuple[bytes, str]:
