@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
+from policies.routes import Route
 from proxy.asgi import Header
 from proxy.errors import RouteForbidden, Unauthorized
 from proxy.override import asked, gentler
@@ -46,6 +47,19 @@ def may_take(caller: Key, route: str) -> None:
     """Raises `RouteForbidden`."""
     if caller.routes is not None and route not in caller.routes:
         raise RouteForbidden(f"this key may not use the route {route!r}")
+
+
+def needs_model(caller: Key | None, routes: Iterable[Route]) -> bool:
+    """Whether the model decides what the caller may do: there is a route by model that is not his."""
+    if caller is None or caller.routes is None:
+        return False
+    return any(route.model is not None and route.name not in caller.routes for route in routes)
+
+
+def may_hide_model(caller: Key, routes: Iterable[Route]) -> None:
+    """Raises `RouteForbidden` where a body whose model cannot be read might belong to a route that is not his."""
+    if needs_model(caller, routes):
+        raise RouteForbidden("this key may not use every model, and the model of this request cannot be read")
 
 
 def owner(token: bytes, keys: Iterable[Key]) -> Key | None:

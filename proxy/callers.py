@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 from policies.tables import Complaint, Path, read, unknown
+from proxy.access import is_loopback
 from proxy.schema import AdminTable, KeyTable
 from proxy.settings import Admin, Key
 
@@ -25,7 +26,7 @@ def callers(tables: Mapping[str, object], routes: Collection[str], complaints: l
             name=name,
             hash=_digits(written.hash),
             routes=None if written.routes is None else frozenset(written.routes),
-            floor=None if written.floor is None else str(written.floor),
+            floor=None if written.floor is None else _floor(written.floor),
             requests_per_minute=written.requests_per_minute,
             usd_per_day=written.usd_per_day,
         )
@@ -43,6 +44,9 @@ def admin(table: object, complaints: list[Complaint]) -> Admin:
     written = read(AdminTable, _without_clear(table, at, complaints), at, complaints) or AdminTable()
     if written.port is None and written.host != AdminTable().host:
         complaints.append(Complaint((*at, "host"), "stands there without a port", "port, too"))
+    if written.port is not None and written.key_hash is None and not is_loopback(written.host):
+        said = f"is missing, and others reach {written.host}"
+        complaints.append(Complaint((*at, "key_hash"), said, "`laconic keys new` prints one"))
     return Admin(written.host, written.port, written.key_hash and _digits(written.key_hash))
 
 
@@ -53,6 +57,10 @@ def _without_clear(table: object, at: Path, complaints: list[Complaint]) -> obje
     clear = CLEAR & table.keys()
     complaints.extend(Complaint((*at, key), "keys don't belong in this file", f'{name} = "sha256:…"') for key in clear)
     return {key: value for key, value in table.items() if key not in CLEAR}
+
+
+def _floor(written: str | float) -> str:
+    return written if isinstance(written, str) else f"{written:.6f}".rstrip("0").rstrip(".")
 
 
 def _digits(written: str) -> str:

@@ -22,6 +22,7 @@ from proxy.headers import (
     content_coding,
     credentials,
     is_event_stream,
+    is_form,
     is_json,
     known_coding,
     plain,
@@ -38,6 +39,7 @@ from proxy.wire import peek
 
 CHAT = b"/v1/chat/completions"
 PASSED = Measured(Outcome.PASSED, "not a chat completion")
+UNREAD = Measured(Outcome.UNTOUCHED, "not read to its end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Exchange:
     damage: Damage | None = None  # what the answer is to be recovered by
     held: recovering.Stream | recovering.Whole | None = None
     answered: bool = False
+    over: bool = False
     stream: bool = False
     status: int | None = None
     usage: Usage | None = None
@@ -97,22 +100,35 @@ class Exchange:
         self.client = Client(self.receive, self.settings.limits, self.parts.under_way)
         self.parts.under_way.total += 1
         try:
-            await self._forward(self._admit())
-        except ClientLeft as error:
-            self.error = error.code
-        except LaconicError as error:
-            self.error = error.code
-            if not self.answered:
+            error = await self._served()
+            if error and not self.answered and not isinstance(error, ClientLeft):
                 await self._refuse(error)
         except asyncio.CancelledError:
-            self.error = ClientLeft.code if self.client.left else "cancelled"
+            self.error = ClientLeft.code if self.client.left else self.error or "cancelled"
             if not self.client.left:
                 raise
         finally:
             self.client.stop()
-            self.parts.under_way.total -= 1
-            self.parts.under_way.held -= self.client.held
-            self._record()
+            self._end()
+
+    async def _served(self) -> LaconicError | None:
+        """What went wrong, without the frames that it passed: they hold what has come of the body."""
+        try:
+            await self._forward(self._admit())
+        except LaconicError as error:
+            self.error = error.code
+            error.__cause__ = error.__context__ = None
+            return error.with_traceback(None)
+        return None
+
+    def _end(self) -> None:
+        """Gives back its places, and is recorded. Once: a refusal ends before what it lets its client still send."""
+        if self.over:
+            return
+        self.over = True
+        self.parts.under_way.total -= 1
+        self.parts.under_way.held -= self.client.held
+        self._record()
 
     def _admit(self) -> int | None:
         """Before anything else is looked at, and before the body is read, of which this gives the declared length."""
@@ -130,10 +146,13 @@ class Exchange:
         path: bytes = self.scope["raw_path"]
         body = await self.client.start()
         model = ""
-        if needs_model(self.settings.routes) and (is_json(headers) or path.endswith(CHAT)):
+        fenced = access.needs_model(self.caller, self.settings.routes) and not is_form(headers)
+        if fenced or (needs_model(self.settings.routes) and (is_json(headers) or path.endswith(CHAT))):
             body = await self._whole(body)
             model = peek(body).model
         self.route = self._route(path, model)
+        if self.caller and not model and body != b"":
+            access.may_hide_model(self.caller, self.settings.routes)
         destination = self.settings.upstreams[self.route.upstream]
         self.parts.under_way.check_upstream(destination)  # and again when it is sent: this saves the compressing
         path = path[len(self.route.path) :]
@@ -177,6 +196,7 @@ class Exchange:
         assert self.route is not None
         headers: list[Header] = self.scope["headers"]
         self.policy = self.route.policy
+        self.measured = UNREAD
         wish = override.asked(headers)
         if self.parts.recorder is not None and wish != b"off" and self.parts.recorder.wants():
             self.recorded = body = await self._whole(body)
@@ -245,7 +265,8 @@ class Exchange:
         headers = [length, *JSON, (b"connection", b"close"), *error.headers(), *self._told()]
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        await self.client.ignore_rest()
+        self._end()
+        await self.parts.under_way.linger(self.client.ignore_rest)
         await self.send({"type": "http.response.body", "body": b""})
 
     def _told(self) -> list[Header]:

@@ -19,6 +19,10 @@ def is_json(headers: Sequence[Header]) -> bool:
     return value(headers, b"content-type").startswith(b"application/json")
 
 
+def is_form(headers: Sequence[Header]) -> bool:
+    return value(headers, b"content-type").startswith(b"multipart/")
+
+
 def is_event_stream(headers: Sequence[Header]) -> bool:
     return value(headers, b"content-type").startswith(b"text/event-stream")
 

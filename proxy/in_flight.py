@@ -2,10 +2,12 @@
 were refused."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 from proxy.errors import Overloaded, UpstreamSaturated
 from proxy.settings import Limits, Upstream
 
+MOST_LINGERING = 200
 AGAIN = 1
 """Seconds after which a caller may come again: places are free as soon as an answer ends."""
 
@@ -16,6 +18,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self.total = 0
+        self.lingering = 0  # clients that still send, though they were refused
         self.held = 0  # bytes of bodies that were read whole
         self.by_upstream: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -24,6 +27,15 @@ class InFlight:
         """Raises `Overloaded`; the request that asks is in the count."""
         if self.total > limits.requests:
             raise Overloaded(f"{limits.requests} requests are under way", retry_after=AGAIN)
+
+    async def linger(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Until `read` is through; not at all where too many do."""
+        if self.lingering < MOST_LINGERING:
+            self.lingering += 1
+            try:
+                await read()
+            finally:
+                self.lingering -= 1
 
     def hold(self, size: int, limits: Limits) -> None:
         """More bytes of a body are in memory. Raises `Overloaded`; they are in the count."""

@@ -89,6 +89,7 @@ class Client(httpx.AsyncByteStream):
         """The body where it has come in one piece; else None, and it is there to be read."""
         first = await self._next()
         if not self._more:
+            self._hold(first)
             self._watch()
             return first
         self._first = first
@@ -98,8 +99,7 @@ class Client(httpx.AsyncByteStream):
         """The rest of the body, after `start`. Raises `Overloaded`, too."""
         chunks: list[bytes] = []
         async for chunk in self:
-            self.held += len(chunk)
-            self._under_way.hold(len(chunk), self._limits)
+            self._hold(chunk)
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -128,6 +128,10 @@ class Client(httpx.AsyncByteStream):
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # or else a cycle: the task's exception holds this object
+
+    def _hold(self, chunk: bytes) -> None:
+        self.held += len(chunk)
+        self._under_way.hold(len(chunk), self._limits)
 
     async def _next(self) -> bytes:
         idle = self._limits.body_idle_seconds

@@ -23,7 +23,7 @@ def asked(headers: Sequence[Header]) -> bytes | None:
 
 def gentler(one: bytes | None, other: bytes) -> bytes:
     """Of two wishes, the one that compresses less."""
-    return max(one or b"0", other, key=_gentleness)
+    return max(b"0" if one is None else one, other, key=_gentleness)
 
 
 def _gentleness(wish: bytes) -> float:

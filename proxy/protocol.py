@@ -7,6 +7,8 @@ read its answer. Here each has a limit, so that whoever holds connections open g
 
 import asyncio
 import resource
+import sys
+from contextlib import suppress
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -19,7 +21,8 @@ from proxy.strict import StrictProtocol
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none is closed just as a request goes out on it."""
 
-
+REST_SECONDS = 300
+"""For what follows an answer and begins no request: mostly the rest of a body that was answered before its end."""
 SPARE_FILES = 100
 """Open files that are no connections: libraries, the ledger, models, the loop's own."""
 
@@ -27,23 +30,23 @@ SPARE_FILES = 100
 def take_room() -> None:
     """Takes all the open files that may be had, where a lower limit is set for programs that cannot deal with more."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(ValueError, OSError):  # macOS names a limit that it does not give
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def room() -> int:
     """How many connections can be served at once, each with one to an upstream."""
-    return max((resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES) // 2, 1)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else max((files - SPARE_FILES) // 2, 1)
 
 
 class Protocol(StrictProtocol):
     """uvicorn's `timeout_keep_alive_task` is the one timer of a connection that owes us a request. It cancels it with
     every byte that comes and sets it after each answer."""
 
-    beside = (
-        0  # bytes of headers, of trailers, or of what stands beside the sizes of chunks, that were read on their own
-    )
+    beside = 0  # bytes of headers, of trailers or beside the sizes of chunks, since anything else came
     in_head = False
-    head_until: float | None = None  # by the loop's clock; kept while bytes drip in
+    until: float | None = None  # by the loop's clock; kept while bytes drip in
     unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -63,12 +66,13 @@ class Protocol(StrictProtocol):
     def on_message_begin(self) -> None:
         self.beside = 0
         self.in_head = True
+        self.until = None
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self.beside = 0
         self.in_head = False
-        self.head_until = None
+        self.until = None
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -85,10 +89,15 @@ class Protocol(StrictProtocol):
         elif self.in_head or self._owed:
             self._hurry()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.until = None
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.in_head and not self.transport.is_closing():
             self._hurry()
+        self._see_it_read()
 
     def timeout_keep_alive_handler(self) -> None:
         if not self._owed:  # the answer to an earlier request is on its way; what follows it waits its turn
@@ -96,11 +105,11 @@ class Protocol(StrictProtocol):
         if self.in_head and not self.transport.is_closing():
             self._refuse(HeadersStalled(f"the headers were not complete after {self.limits.head_seconds:g} s"))
         super().timeout_keep_alive_handler()
+        self._see_it_read()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._forget_unread()
-        self.unread = self.loop.call_later(self.limits.unread_seconds, self.transport.abort)
+        self._see_it_read()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -117,10 +126,12 @@ class Protocol(StrictProtocol):
 
     def _hurry(self) -> None:
         """What has been begun is to be complete soon, however many bytes come in between."""
-        if self.head_until is None:
-            self.head_until = self.loop.time() + self.limits.head_seconds
+        now = self.loop.time()
+        if self.until is None:
+            self.until = now + (self.limits.head_seconds if self.in_head else REST_SECONDS)
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_at(self.head_until, self.timeout_keep_alive_handler)
+        at = self.until if self.in_head else min(self.until, now + KEEP_ALIVE_SECONDS)
+        self.timeout_keep_alive_task = self.loop.call_at(at, self.timeout_keep_alive_handler)
 
     def _refuse(self, error: LaconicError) -> None:
         if self.finish_first():
@@ -131,6 +142,19 @@ class Protocol(StrictProtocol):
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
         self.transport.close()
+        self._see_it_read()
+
+    def _see_it_read(self) -> None:
+        """What is written and not read yet must not stay so."""
+        if self.unread is None and (size := self.transport.get_write_buffer_size()):
+            self.unread = self.loop.call_later(self.limits.unread_seconds, self._still_unread, size)
+
+    def _still_unread(self, before: int) -> None:
+        self.unread = None
+        if before <= self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._see_it_read()
 
     def _forget_unread(self) -> None:
         if self.unread is not None:

@@ -145,12 +145,16 @@ class Quota:
             except OSError as error:
                 self._give_up(error)
             else:
-                return _unpacked(data) or self._damaged(name)
+                return _unpacked(data) or self._anew(name, place)
         return self._memory.get(name, Used())
 
-    def _damaged(self, name: str) -> Used:
-        log.error("%s is damaged: what the key %r has used is counted anew", self._path, name)
+    def _anew(self, name: str, place: int) -> Used:
+        self._damaged(name)
+        self._write(name, place, Used())
         return Used()
+
+    def _damaged(self, name: str) -> None:
+        log.error("%s is damaged: what the key %r has used is counted anew", self._path, name)
 
     def _write(self, name: str, place: int, used: Used) -> None:
         self._memory[name] = used

@@ -165,6 +165,31 @@ def test_the_openai_client_understands_the_refusals(service: Service, fake: Prov
     assert [got.target for got in fake.requests] == ["/v1/models"]
 
 
+@pytest.mark.parametrize(
+    ("target", "kind", "body", "status"),
+    [
+        ("/v1/embeddings", b"application/json", b'{"model": "dear"}', 403),
+        ("/v1/embeddings", b"", b'{"model": "dear"}', 403),
+        ("/v1/embeddings", b"application/x+json", b'{"model": "dear"}', 403),
+        ("/v1/chat/complet%69ons", b"text/plain", b'{"model": "dear"}', 403),
+        ("/v1/embeddings", b"application/json", b"\x1f\x8b", 403),
+        ("/v1/audio/transcriptions", b"multipart/form-data; boundary=x", b"--x", 403),
+        ("/v1/embeddings", b"text/plain", b'{"model": "cheap"}', 200),
+        ("/v1/models", b"", b"", 200),
+    ],
+)
+def test_a_model_that_a_key_may_not_use_cannot_be_hidden(
+    service: Service, fake: Provider, target: str, kind: bytes, body: bytes, status: int
+) -> None:
+    settings = keyed(fake.url, key("anna", routes=frozenset({"rest"})), upstream_key="sk-house")
+    routes = (Route("dear", "fake", "off", model="dear*"), Route("rest", "fake", "off"))
+    url = service.start_with(replace(settings, routes=routes))
+    kinds = [(b"content-type", kind)] if kind else []
+    asked = request("POST" if body else "GET", target, body, bearer("laconic-anna"), *kinds)
+    assert ask(url, asked)[0] == status
+    assert len(fake.requests) == (status == 200)
+
+
 def test_a_route_may_still_be_chosen_by_key(service: Service, fake: Provider, told: Told) -> None:
     settings = keyed(fake.url, key("anna"), key("bob"))
     routes = (Route("annas", "fake", "off", key=digest("laconic-anna")), Route("rest", "fake", "off"))

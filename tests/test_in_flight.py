@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from conftest import UNDRAWN, Service, Told
 from provider import Act, Provider, whole
-from raw import ask, chat, connected, read_all, request
+from raw import ask, chat, connected, read_all, read_head, request
 from test_access import error, until
 
 from policies.presets import PRESETS
@@ -68,6 +68,19 @@ def test_bodies_that_take_too_much_memory_are_refused_until_others_have_gone(ser
         assert (status, error(body)[1], dict(headers)[b"retry-after"]) == (503, "overloaded", b"1")
         assert ask(url, request("POST", "/v1/files", bytes(2_000_000)))[0] == 200, "what streams is not held"
     until(lambda: ask(url, chat(b" " * 400_000 + b"{}"))[0] == 200)
+
+
+def test_clients_that_still_send_what_was_refused_take_nobodys_place(service: Service, fake: Provider) -> None:
+    limits = Limits(requests=3, held_bytes=1_000_000, body_bytes=5_000_000)
+    url = service.start(fake.url, "balanced", limits=limits)
+    with ExitStack() as stack:
+        for _ in range(6):
+            sock = stack.enter_context(connected(url))
+            sock.sendall(
+                request("POST", "/v1/chat/completions", b"", (b"content-length", b"4000000")) + bytes(1_200_000)
+            )
+            assert read_head(sock).startswith(b"HTTP/1.1 503")
+            assert ask(url, chat(b"{}"))[0] == 200, "while that one may go on sending"
 
 
 @pytest.mark.parametrize("end", ["answered", "refused", "cut", "no route", "unreachable"])

@@ -1,5 +1,6 @@
 """The server as a process: signals, malformed requests, bounded memory."""
 
+import gc
 import os
 import select
 import signal
@@ -8,15 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Service
-from provider import END, Provider, chunk, delta, event, stream_head, whole
+from provider import END, Act, Provider, chunk, delta, event, stream_head, whole
 from raw import chat, connected, flood, more, read_all, read_head, request
 
+from proxy.protocol import Protocol
 from proxy.settings import Limits
 
 SCRIPT = """
@@ -224,7 +226,10 @@ def test_headers_that_drip_in_are_not_waited_for(service: Service, fake: Provide
     assert fake.connections == 0
 
 
-def test_empty_lines_between_requests_keep_no_connection_open(service: Service, fake: Provider) -> None:
+def test_empty_lines_between_requests_keep_no_connection_open(
+    service: Service, fake: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.protocol.REST_SECONDS", 0.2)
     with connected(service.start(fake.url, limits=QUICK)) as sock:
         sock.sendall(request("GET", "/v1/models"))
         assert read_head(sock).startswith(b"HTTP/1.1 200")
@@ -244,6 +249,8 @@ def test_a_body_that_drips_in_is_not_waited_for(service: Service, fake: Provider
             time.sleep(0.02)
             if answered(sock):
                 break
+        else:
+            pytest.fail("it was waited for")
         assert read_all(sock).startswith(b"HTTP/1.1 408")
     assert fake.requests == []
 
@@ -304,3 +311,43 @@ def once(url: str) -> bytes:
 
 def answered(sock: socket.socket) -> bool:
     return bool(select.select([sock], [], [], 0)[0])
+
+
+def test_a_body_that_was_answered_before_its_end_may_still_be_sent_and_the_connection_used(
+    service: Service, fake: Provider
+) -> None:
+    fake.read_bodies = False
+    fake.script(whole(b"{}", status=401), Act.STALL)
+    with connected(service.start(fake.url, limits=QUICK)) as sock:
+        sock.sendall(request("POST", "/v1/files", b"", (b"content-length", b"100000")) + bytes(40_000))
+        assert read_head(sock).startswith(b"HTTP/1.1 401")
+        for _ in range(30):  # for longer than the headers of a request may take
+            sock.sendall(bytes(2000))
+            time.sleep(0.01)
+        fake.read_bodies = True
+        time.sleep(0.1)
+        sock.sendall(request("GET", "/v1/models"))
+        assert read_head(sock).startswith(b"HTTP/1.1 200")
+
+
+def test_the_rest_of_an_answer_that_nobody_reads_holds_its_connection_for_a_while_only(
+    service: Service, fake: Provider
+) -> None:
+    """Of some answer so little is left that writing is not paused: then nothing else would end it."""
+    url = service.start(fake.url, limits=Limits(unread_seconds=0.3))
+    with ExitStack() as stack:
+        for size in range(200_000, 5_000_000, 150_000):
+            fake.script(whole(bytes(size)))
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+            sock.sendall(request("GET", "/v1/models", b"", (b"connection", b"close")))
+        until(lambda: len(fake.requests) == 32)
+        until(lambda: not any(type(it) is Protocol and it in it.connections for it in gc.get_objects()))
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
