@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -385,10 +386,15 @@ def test_open_is_said_in_the_file_the_environment_or_a_flag(tmp_path: Path) -> N
         load(environ={"LACONIC_OPEN": "1"})
 
 
-def serve(tmp_path: Path, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+@contextmanager
+def serve(tmp_path: Path, *arguments: str, **environ: str) -> Iterator["subprocess.Popen[str]"]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("LACONIC_")}
     run = [*COMMAND, "serve", "--ledger", str(tmp_path / "l.sqlite3"), *arguments]
-    return subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=clean | environ)
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=clean | environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def listens(process: "subprocess.Popen[str]", port: int) -> bool:
@@ -409,7 +415,7 @@ def free_port() -> int:
 
 def test_serve_refuses_to_listen_beyond_loopback_unless_told(tmp_path: Path) -> None:
     with serve(tmp_path, "--port", str(free_port()), LACONIC_HOST="0.0.0.0") as process:
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=20)[1]
         assert process.returncode == 2
     assert said.startswith("laconic: listening on 0.0.0.0 lets anyone who reaches port")
     assert "Traceback" not in said
