@@ -274,6 +274,6 @@ def test_each_request_uses_the_compressors_of_the_settings_that_it_began_with(
     """A name may stand for something else after a reload."""
     plain = settings(fake.url, "mine")
     uses = ("ends", "ends", "identity", "identity", "ends", "ends")  # each for a connection and its request
-    versions = iter([replace(plain, compressors={"mine": Chosen(use)}) for use in uses])
+    versions = (replace(plain, compressors={"mine": Chosen(use)}) for use in (*uses, "ends"))  # and when it stops
     with running(create_app(lambda: next(versions), Pipeline(Compression(5000, bypass_share=0)))) as url:
         assert [reason(url) for _ in range(3)] == ["compressed", "no gain", "compressed"]
