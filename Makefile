@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: test lint types check sabotage test-clients test-reference demo bench lock clean
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -223,7 +223,8 @@ def prepare(pipeline: Pipeline, raw: bytes) -> Prepared:
         assert measured.reason
         return prepared
     assert prepared.shortened
-    before, after = prepared.shortened.examined.request, wire.parse(prepared.body)
+    before = prepared.shortened.examined.request
+    after = pipeline._worker.submit(wire.parse, prepared.body).result(20)  # with as much room on the stack
     lengths = {n: field.end - field.start for n, field in enumerate(after.fields)}
     assert outside(before, after.source, lengths) == outside(before, before.source, {})
     for n, (old, new) in enumerate(zip(before.fields, after.fields, strict=True)):

@@ -131,7 +131,7 @@ def test_only_material_may_change_and_only_inside_of_itself(found: list[tuple[Ki
         assert s.may_change or s.guard
 
 
-@pytest.mark.parametrize("kind", set(Kind) - {Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE})
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.CONTEXT, Kind.HISTORY, Kind.TOOL_OUTPUT, Kind.CODE}))
 def test_what_is_said_stays_however_long_it_is(kind: Kind) -> None:
     """Instructions, questions and whatever else is no material."""
     (said,) = guard([material(PROSE * 9, kind)])
