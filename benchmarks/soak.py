@@ -12,7 +12,7 @@ Checked end to end: the provider says in each answer what it received, with a ch
 not `compressed` must have arrived byte for byte; what is, with its roles, instruction and question. Each request that
 took a route must be in the ledger exactly once, and upstream at most once. At the end nothing may be left open, and
 SIGTERM must let running streams end. Slopes of memory, descriptors and threads are told with intervals, and judged from
-ten minutes on. Exit status: 0; 1 where any of this does not hold. FILE is written as it goes: a run that is interrupted
+25 minutes on. Exit status: 0; 1 where any of this does not hold. FILE is written as it goes: a run that is interrupted
 has one, too.
 """
 

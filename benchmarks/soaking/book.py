@@ -16,8 +16,9 @@ SHOWN = 20
 """Wrong answers that are kept word for word; all are counted."""
 LIMITS = {"resident": 24.0, "descriptors": 12.0, "threads": 4.0}
 """Growth an hour, MB or number, above which the whole 95 % interval must lie to be called a leak."""
-ENOUGH_SECONDS = 600
-"""Shorter soaks say their slopes, and judge nothing by them."""
+ENOUGH_SECONDS = 1500
+"""Shorter soaks say their slopes, and judge nothing by them: caches fill for some six minutes, and the quarter that is
+left out of slopes must be longer than that."""
 
 
 PROVOKED = ("not reloaded", "ASGI callable returned without completing response")
