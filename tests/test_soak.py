@@ -116,11 +116,11 @@ def noise(n: int) -> float:
 
 
 def test_a_leak_is_told_and_noise_a_jump_and_a_warm_up_are_not() -> None:
-    assert list(leaks(slopes(samples(lambda n: 200 + noise(n))), 1200)) == []
-    assert list(leaks(slopes(samples(lambda n: 200 + noise(n) + min(n, 90))), 1200)) == []
+    assert list(leaks(slopes(samples(lambda n: 200 + noise(n))), 1800)) == []
+    assert list(leaks(slopes(samples(lambda n: 200 + noise(n) + min(n, 90))), 1800)) == []
     leaking = slopes(samples(lambda n: 200 + noise(n) + 60 * n / 1200))  # 60 MB an hour
-    assert list(leaks(leaking, 300)) == []
-    assert "resident grows by" in next(leaks(leaking, 1200))
+    assert list(leaks(leaking, 1200)) == []
+    assert "resident grows by" in next(leaks(leaking, 1800))
 
 
 def test_a_slope_is_that_of_the_line_whatever_single_values_do() -> None:
