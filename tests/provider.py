@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -151,13 +151,20 @@ def _linger_none(writer: asyncio.StreamWriter) -> None:
 def provider(ssl: Any = None) -> Iterator[Provider]:
     """Runs one in a thread while the block lasts."""
     it = Provider()
+    with in_thread(asyncio.start_server(it.serve, "127.0.0.1", 0, ssl=ssl)) as server:
+        it.url = f"http{'s' if ssl else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield it
+
+
+@contextmanager
+def in_thread(start: Coroutine[Any, Any, asyncio.Server]) -> Iterator[asyncio.Server]:
+    """Runs a server on a loop of its own while the block lasts."""
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(it.serve, "127.0.0.1", 0, ssl=ssl))
-    it.url = f"http{'s' if ssl else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = loop.run_until_complete(start)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield it
+        yield server
     finally:
         asyncio.run_coroutine_threadsafe(_end(server), loop).result()
         loop.call_soon_threadsafe(loop.stop)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import Register
 from layouts import PASSAGES, QUESTION, SPECIAL
+from provider import in_thread
 from tiny_models import tiny
 
 import compressors
@@ -74,27 +75,10 @@ class Slow:
 def station(folder: Path, places: int = 4, cache: SpanCache | None = None) -> Iterator[Path]:
     """The address of one that runs in a thread while the block lasts."""
     address = folder / "s"
-    loop = asyncio.new_event_loop()
     held = Compressors()
-    server = loop.run_until_complete(asyncio.start_unix_server(Station(places, cache, held).answer, path=str(address)))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    with in_thread(asyncio.start_unix_server(Station(places, cache, held).answer, path=str(address))):
         yield address
-    finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-        held.close()
-
-
-async def _end(server: asyncio.Server) -> None:
-    server.close()
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    held.close()
 
 
 def raising(error: BaseException) -> Callable[[Sequence[Task]], Any]:

@@ -7,12 +7,13 @@ can say at which point of a conversation it strikes.
 import asyncio
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
+
+from provider import in_thread
 
 PIECE = 65536
 SETTLE = 0.03
@@ -158,23 +159,6 @@ class Harm:
 def harm(target: str) -> Iterator[Harm]:
     """Runs one in a thread, in front of the server of a base URL, while the block lasts."""
     it = Harm(target)
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(it.serve, "127.0.0.1", 0))
-    it.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    with in_thread(asyncio.start_server(it.serve, "127.0.0.1", 0)) as server:
+        it.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield it
-    finally:
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _end(server: asyncio.Server) -> None:
-    server.close()
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
